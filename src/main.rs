@@ -1,0 +1,3 @@
+//! The `leveret` binary: arguments, configuration, run, exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The words everyone uses: plain data, validated on construction, knowing nobody.
