@@ -5,3 +5,6 @@
 
 /// The words everyone uses: names, tables, properties, messages, identities, moments, refusals.
 pub mod model;
+
+/// What a broker knows: queues, exchanges and routing. Knows `model`, and no frame, clock or task.
+pub mod broker;

@@ -1,1 +1,15 @@
 //! The words everyone uses: plain data, validated on construction, knowing nobody.
+
+mod credit;
+mod identity;
+mod message;
+mod moment;
+mod options;
+
+pub use credit::ChannelCredit;
+pub use identity::{ChannelNumber, ConnectionId, ConsumerId, DeliveryTag, Position, QueueId};
+pub use message::{Delivery, Message, Publication};
+pub use moment::Moment;
+pub use options::{
+    ConsumerOptions, DeadLetterOptions, ExchangeOptions, Overflow, QueueKind, QueueOptions,
+};

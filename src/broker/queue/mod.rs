@@ -1,0 +1,7 @@
+//! One queue as a deterministic machine: commands and the time go in, effects come out.
+
+mod command;
+
+pub use command::{
+    Arrival, Command, DELIVERY_OVERHEAD, DeathReason, Effect, Outcome, Subscription,
+};
