@@ -5,6 +5,7 @@ mod identity;
 mod message;
 mod moment;
 mod options;
+mod refusal;
 
 pub use credit::ChannelCredit;
 pub use identity::{ChannelNumber, ConnectionId, ConsumerId, DeliveryTag, Position, QueueId};
@@ -12,4 +13,7 @@ pub use message::{Delivery, Message, Publication};
 pub use moment::Moment;
 pub use options::{
     ConsumerOptions, DeadLetterOptions, ExchangeOptions, Overflow, QueueKind, QueueOptions,
+};
+pub use refusal::{
+    ArgumentFault, Difference, ExpirationFault, Refusal, Resource, ResourceKind,
 };
