@@ -139,6 +139,8 @@ pub struct Publication {
     pub mandatory: bool,
     /// The number under which its publisher awaits a confirm, on a channel in confirm mode.
     pub confirm: Option<u64>,
+    /// Checked and routed at once, but enqueued only when the channel's transaction commits.
+    pub transactional: bool,
 }
 
 /// A message on its way to a consumer.
@@ -149,6 +151,26 @@ pub struct Delivery {
     pub position: Position,
     pub redelivered: bool,
     pub message: Message,
+}
+
+/// How a message that is out with a consumer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done with; it leaves the queue.
+    Acknowledge,
+    /// Back to its place, delivered again with `redelivered` (`basic.nack`, `basic.reject` or
+    /// `basic.recover` with requeue, a channel or a connection that ends).
+    Requeue,
+    /// Refused without requeue: dead-lettered, or dropped.
+    Reject,
+}
+
+/// Messages of one queue that come to their end, or come back. Unknown positions are ignored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    pub queue: QueueId,
+    pub positions: Vec<Position>,
+    pub outcome: Outcome,
 }
 
 #[cfg(test)]

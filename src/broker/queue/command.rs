@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{
-    ChannelCredit, ConsumerId, Message, Moment, Position, QueueOptions,
-};
+use crate::model::{ChannelCredit, ConsumerId, Message, Moment, Outcome, Position, QueueOptions};
 
 /// One input of a queue.
 #[derive(Clone, Debug)]
@@ -65,18 +63,6 @@ pub struct Subscription {
 
 /// What a delivery counts against a window beside its message's octets.
 pub const DELIVERY_OVERHEAD: usize = 128;
-
-/// How a message that was out ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Done with; it leaves the queue.
-    Acknowledge,
-    /// Back to its place, delivered again with `redelivered` (`basic.nack`, `basic.reject` or
-    /// `basic.recover` with requeue, a channel or a connection that ends).
-    Requeue,
-    /// Refused without requeue: dead-lettered, or dropped.
-    Reject,
-}
 
 /// One output of a queue: what the world must do, in order.
 #[derive(Clone, Debug, PartialEq)]

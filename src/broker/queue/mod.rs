@@ -2,6 +2,4 @@
 
 mod command;
 
-pub use command::{
-    Arrival, Command, DELIVERY_OVERHEAD, DeathReason, Effect, Outcome, Subscription,
-};
+pub use command::{Arrival, Command, DELIVERY_OVERHEAD, DeathReason, Effect, Subscription};
