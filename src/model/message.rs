@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{ChannelNumber, ConsumerId, Position, QueueId};
+use super::{ChannelNumber, ConsumerId, Position, QueueId, Refusal};
 
 /// Bodies up to this many octets are packed behind their envelope; longer ones stay where they are.
 const PACKED_BODY_LIMIT: usize = 2048;
@@ -141,6 +141,19 @@ pub struct Publication {
     pub confirm: Option<u64>,
     /// Checked and routed at once, but enqueued only when the channel's transaction commits.
     pub transactional: bool,
+}
+
+/// What came of one publication.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Published {
+    /// The broker has taken responsibility for it: `basic.ack`.
+    Confirmed { channel: ChannelNumber, number: u64 },
+    /// Some queue refused it: `basic.nack`.
+    Rejected { channel: ChannelNumber, number: u64 },
+    /// No queue took a mandatory message: `basic.return`. Its confirm, if any, follows.
+    Unroutable { channel: ChannelNumber, message: Message },
+    /// It broke a rule: the channel ends, and what it published after it was dropped.
+    Refused { channel: ChannelNumber, refusal: Refusal },
 }
 
 /// A message on its way to a consumer.

@@ -9,7 +9,7 @@ mod refusal;
 
 pub use credit::ChannelCredit;
 pub use identity::{ChannelNumber, ConnectionId, ConsumerId, DeliveryTag, Position, QueueId};
-pub use message::{Delivery, Message, Outcome, Publication, Settlement};
+pub use message::{Delivery, Message, Outcome, Publication, Published, Settlement};
 pub use moment::Moment;
 pub use options::{
     ConsumerOptions, DeadLetterOptions, ExchangeOptions, Overflow, QueueKind, QueueOptions,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::model::{
     ChannelCredit, ChannelNumber, ConsumerId, ConsumerTag, Delivery, ExchangeName, FieldTable,
-    Message, Position, Publication, QueueId, QueueName, Refusal, RoutingKey, Settlement, ShortString,
+    Message, Position, Publication, Published, QueueId, QueueName, Refusal, RoutingKey, Settlement, ShortString,
     VirtualHostName,
 };
 
@@ -150,19 +150,6 @@ pub enum Answer {
     Settled,
     Done { channel: ChannelNumber, result: Result<Reply, Refusal> },
     Left,
-}
-
-/// What came of one publication.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Published {
-    /// The broker has taken responsibility for it: `basic.ack`.
-    Confirmed { channel: ChannelNumber, number: u64 },
-    /// Some queue refused it: `basic.nack`.
-    Rejected { channel: ChannelNumber, number: u64 },
-    /// No queue took a mandatory message: `basic.return`. Its confirm, if any, follows.
-    Unroutable { channel: ChannelNumber, message: Message },
-    /// It broke a rule: the channel ends, and what it published after it was dropped.
-    Refused { channel: ChannelNumber, refusal: Refusal },
 }
 
 /// What the broker answers to an operation that it carried out.
