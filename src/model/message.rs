@@ -57,7 +57,10 @@ impl Message {
     /// A message with octets of its own, for callers that make few of them.
     pub fn new(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: Bytes) -> Self {
         let mut arena = BytesMut::with_capacity(
-            exchange.len() + routing_key.len() + properties.len() + PACKED_BODY_LIMIT.min(body.len()),
+            exchange.len()
+                + routing_key.len()
+                + properties.len()
+                + PACKED_BODY_LIMIT.min(body.len()),
         );
         Self::pack(&mut arena, exchange, routing_key, properties, body)
     }
@@ -193,7 +196,8 @@ mod tests {
     #[test]
     fn a_packed_message_gives_back_its_parts() {
         let mut arena = BytesMut::new();
-        let message = Message::pack(&mut arena, b"logs", b"a.b", &[0, 0], Bytes::from_static(b"hi"));
+        let message =
+            Message::pack(&mut arena, b"logs", b"a.b", &[0, 0], Bytes::from_static(b"hi"));
         assert_eq!(message.exchange(), b"logs");
         assert_eq!(message.routing_key(), b"a.b");
         assert_eq!(message.properties(), [0, 0]);

@@ -135,7 +135,10 @@ pub enum ArgumentFault {
     /// Not one of the words this argument takes; RabbitMQ's name of the fault.
     NotAllowed(&'static str),
     /// Not one of the words this argument takes, in RabbitMQ's sentence.
-    Unsupported { what: &'static str, value: ShortString },
+    Unsupported {
+        what: &'static str,
+        value: ShortString,
+    },
     /// A dead-letter routing key without a dead-letter exchange.
     RoutingKeyWithoutExchange,
 }
