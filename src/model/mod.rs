@@ -1,17 +1,17 @@
 //! The words everyone uses: plain data, validated on construction, knowing nobody.
 
-mod credit;
-mod field_value;
-mod identity;
-mod malformed;
-mod message;
-mod moment;
-mod name;
+pub mod credit;
+pub mod field_value;
+pub mod identity;
+pub mod malformed;
+pub mod message;
+pub mod moment;
+pub mod name;
 pub mod octets;
-mod options;
-mod properties;
-mod refusal;
-mod table;
+pub mod options;
+pub mod properties;
+pub mod refusal;
+pub mod table;
 
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;
