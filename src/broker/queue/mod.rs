@@ -2,4 +2,6 @@
 
 mod command;
 
-pub use command::{Arrival, Command, DELIVERY_OVERHEAD, DeathReason, Effect, Subscription};
+pub use command::{Arrival, Command, DELIVERY_OVERHEAD, Effect, Subscription};
+
+pub use crate::model::DeathReason;
