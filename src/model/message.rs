@@ -1,8 +1,10 @@
 //! A message, its octets shared and never copied again, and a delivery, a message on its way out.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{ChannelNumber, ConsumerId, Position, QueueId, Refusal};
+use super::{ChannelNumber, ConsumerId, History, Position, QueueId, Refusal};
 
 /// Bodies up to this many octets are packed behind their envelope; longer ones stay where they are.
 const PACKED_BODY_LIMIT: usize = 2048;
@@ -16,6 +18,7 @@ const PACKED_BODY_LIMIT: usize = 2048;
 pub struct Message {
     envelope: Bytes,
     body: Bytes,
+    history: Option<Arc<History>>,
     exchange_length: u8,
     routing_key_length: u8,
 }
@@ -49,6 +52,7 @@ impl Message {
         Self {
             envelope,
             body,
+            history: None,
             exchange_length: u8::try_from(exchange.len()).expect("cut to 255 octets"),
             routing_key_length: u8::try_from(routing_key.len()).expect("cut to 255 octets"),
         }
@@ -65,12 +69,28 @@ impl Message {
         Self::pack(&mut arena, exchange, routing_key, properties, body)
     }
 
-    /// The same body under another envelope.
+    /// The same body under another envelope, without a history.
     pub fn readdressed(&self, exchange: &[u8], routing_key: &[u8], properties: &[u8]) -> Self {
         let mut arena =
             BytesMut::with_capacity(exchange.len() + routing_key.len() + properties.len());
         let empty = Self::pack(&mut arena, exchange, routing_key, properties, Bytes::new());
         Self { body: self.body.clone(), ..empty }
+    }
+
+    /// The same message with other properties.
+    pub fn with_properties(&self, properties: &[u8]) -> Self {
+        let changed = self.readdressed(self.exchange(), self.routing_key(), properties);
+        Self { history: self.history.clone(), ..changed }
+    }
+
+    /// The same message with a history, in place of the one it had.
+    pub fn with_history(self, history: History) -> Self {
+        Self { history: Some(Arc::new(history)), ..self }
+    }
+
+    /// What the message has been through; none is the history of one that was plainly published.
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_deref()
     }
 
     /// The exchange that the message was published to; empty for the default exchange.
