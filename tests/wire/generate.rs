@@ -91,8 +91,12 @@ fn value(random: &mut Random, depth: usize) -> FieldValue {
         5 => FieldValue::Int32(bits as i32),
         6 => FieldValue::UInt32(bits as u32),
         7 => FieldValue::Int64(bits as i64),
-        8 => FieldValue::Float32(f32::from_bits(bits as u32)),
-        9 => FieldValue::Float64(f64::from_bits(bits)),
+        8 => FieldValue::Float32(
+            Some(f32::from_bits(bits as u32)).filter(|f| f.is_finite()).unwrap_or(-0.0),
+        ),
+        9 => FieldValue::Float64(
+            Some(f64::from_bits(bits)).filter(|f| f.is_finite()).unwrap_or(-0.0),
+        ),
         10 => FieldValue::Decimal { scale: bits as u8, value: (bits >> 8) as u32 },
         11 => FieldValue::LongString(long(random)),
         12 => FieldValue::ByteArray(long(random)),

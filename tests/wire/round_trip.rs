@@ -143,15 +143,28 @@ fn an_absent_property_is_not_an_empty_one() {
 }
 
 #[test]
-fn property_flags_that_mean_nothing_are_refused() {
-    for flags in [1, 2, 3] {
-        let octets = Bytes::from(vec![0, flags]);
-        let expected = Malformed::InvalidPropertyFlags(u16::from(flags));
-        assert_eq!(Properties::decode(&octets), Err(expected));
+fn property_flags_without_a_property_mean_nothing() {
+    for flags in 1..=3 {
+        let properties = Properties::decode(&Bytes::from(vec![0, flags]));
+        assert_eq!(properties, Ok(Properties::default()));
     }
+}
+
+#[test]
+fn properties_that_end_early_or_late_are_refused() {
     assert_eq!(Properties::decode(&Bytes::from_static(b"\x10\0")), Err(Malformed::Truncated));
     let surplus = Bytes::from_static(b"\x10\0\x02\x02");
     assert_eq!(Properties::decode(&surplus), Err(Malformed::TrailingOctets(1)));
+    let second_word_of_flags = Bytes::from_static(b"\0\x01\0\0");
+    assert_eq!(Properties::decode(&second_word_of_flags), Err(Malformed::TrailingOctets(2)));
+}
+
+#[test]
+fn a_float_that_is_not_finite_is_refused() {
+    for octets in [&b"\0f\x7f\x80\0\0"[..], b"\0d\x7f\xf8\0\0\0\0\0\0"] {
+        let table = FieldTable::decode(&Bytes::from_static(octets));
+        assert_eq!(table, Err(Malformed::NotFinite));
+    }
 }
 
 #[test]
