@@ -332,13 +332,13 @@ methods! {
 
     /// Gives a mandatory message back to its publisher, for no queue took it.
     BasicReturn = 60, 50, "basic.return" content {
-        reply_code: u16, reply_text: ShortString, exchange: ExchangeName as octets,
+        reply_code: u16, reply_text: ShortString as octets, exchange: ExchangeName as octets,
         routing_key: RoutingKey as octets,
     }
 
     /// Brings a message to a consumer.
     BasicDeliver = 60, 60, "basic.deliver" content {
-        consumer_tag: ConsumerTag, delivery_tag: u64, redelivered: bool,
+        consumer_tag: ConsumerTag as octets, delivery_tag: u64, redelivered: bool,
         exchange: ExchangeName as octets, routing_key: RoutingKey as octets,
     }
 

@@ -1,8 +1,8 @@
 //! A queue written as a `Vec` and loops: obviously right, and slow.
 
 use leveret::{
-    broker::queue::{DELIVERY_OVERHEAD, DeathReason, Effect},
-    model::{ConnectionId, ConsumerId, Message, Moment, Outcome, Overflow, Position},
+    broker::queue::{DELIVERY_OVERHEAD, Effect},
+    model::{ConnectionId, ConsumerId, DeathReason, Message, Moment, Outcome, Overflow, Position},
 };
 use std::time::Duration;
 
