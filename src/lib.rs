@@ -4,10 +4,15 @@
 //! `tests/architecture.rs` holds them to it.
 
 /// The words everyone uses: names, tables, properties, messages, identities, moments, refusals.
+/// Knows nobody.
 pub mod model;
 
 /// Bytes to methods and back: frames, the table of methods, contents. Knows `model`.
 pub mod wire;
 
-/// What a broker knows: queues, exchanges and routing. Knows `model`, and no frame, clock or task.
+/// What a broker knows: queues, exchanges and routing. Knows `model`, and no frame, reply code, clock
+/// or task.
 pub mod broker;
+
+/// Every setting with its default and its unit. Knows `model`.
+pub mod config;

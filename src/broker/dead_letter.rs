@@ -12,18 +12,18 @@ use super::expiration::parse_expiration;
 
 /// A dead letter, ready to be routed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Buried {
+pub(super) struct Buried {
     /// Addressed to the dead-letter exchange.
-    pub message: Message,
+    pub(super) message: Message,
     /// The keys that it is routed by beside its own.
-    pub further_keys: Vec<LongString>,
+    pub(super) further_keys: Vec<LongString>,
 }
 
 /// Readdresses a message that died in `queue` to its dead-letter exchange (RabbitMQ 4.x).
 ///
 /// It loses its `expiration`, or it would expire again, and its headers come back sorted by name,
 /// each name once.
-pub fn bury(
+pub(super) fn bury(
     message: &Message,
     reason: DeathReason,
     queue: &QueueName,
@@ -61,7 +61,7 @@ pub fn bury(
 
 /// Whether a dead letter must not go to `target`, because it has been there before and came back
 /// without anyone having rejected it: it would go round forever.
-pub fn is_cycle(message: &Message, target: &[u8]) -> bool {
+pub(super) fn is_cycle(message: &Message, target: &[u8]) -> bool {
     let deaths = message.history().map_or(&[][..], |history| &history.deaths);
     let Some(last) = deaths.iter().position(|death| **death.place.queue == *target) else {
         return false;
@@ -70,7 +70,7 @@ pub fn is_cycle(message: &Message, target: &[u8]) -> bool {
 }
 
 /// The same message with one header set, for a header that says what a delivery is about.
-pub fn with_header(message: &Message, name: ShortString, value: FieldValue) -> Message {
+pub(super) fn with_header(message: &Message, name: ShortString, value: FieldValue) -> Message {
     let mut properties = Properties::decode(&message.shared_properties()).unwrap_or_default();
     properties.headers.get_or_insert_default().insert(name, value);
     message.with_properties(&properties.to_bytes())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::{ExpirationFault, ShortString, arguments::LONGEST_MS};
 
 /// Reads an `expiration`: a sign and leading zeros are allowed, nothing else (RabbitMQ 3.10).
-pub fn parse_expiration(text: &[u8]) -> Result<Duration, ExpirationFault> {
+pub(super) fn parse_expiration(text: &[u8]) -> Result<Duration, ExpirationFault> {
     let (negative, unsigned) = match text {
         [b'-', unsigned @ ..] => (true, unsigned),
         [b'+', unsigned @ ..] => (false, unsigned),

@@ -25,6 +25,7 @@ use crate::{
 use bindings::Bindings;
 pub use change::Change;
 pub use declaring::Declared;
+pub(super) use record::queue_resource;
 pub use record::{ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord};
 
 /// One virtual host: what is in it, and how messages go through it.

@@ -87,7 +87,7 @@ impl QueueDeclaration {
 pub(super) const QUEUE_TYPE: &str = "x-queue-type";
 
 /// Names a queue of `virtual_host` in a refusal.
-pub(super) fn queue_resource(virtual_host: &VirtualHostName, name: &[u8]) -> Resource {
+pub(in crate::broker) fn queue_resource(virtual_host: &VirtualHostName, name: &[u8]) -> Resource {
     resource(ResourceKind::Queue, virtual_host, name)
 }
 
