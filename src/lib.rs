@@ -9,5 +9,8 @@ pub mod model;
 /// Bytes to methods and back: frames, the table of methods, contents. Knows `model`.
 pub mod wire;
 
+/// One client's conversation, without a socket and without a clock. Knows `model` and `wire`.
+pub mod session;
+
 /// What a broker knows: queues, exchanges and routing. Knows `model`, and no frame, clock or task.
 pub mod broker;
