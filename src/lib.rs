@@ -10,6 +10,10 @@ pub mod model;
 /// Bytes to methods and back: frames, the table of methods, contents. Knows `model`.
 pub mod wire;
 
+/// One client's conversation: handshake, channels, exceptions. Knows `model` and `wire`, and no broker,
+/// socket, clock or task.
+pub mod session;
+
 /// What a broker knows: queues, exchanges and routing. Knows `model`, and no frame, reply code, clock
 /// or task.
 pub mod broker;

@@ -7,7 +7,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{ChannelNumber, ConsumerId, History, Position, QueueId, Refusal};
 
 /// Bodies up to this many octets are packed behind their envelope; longer ones stay where they are.
-const PACKED_BODY_LIMIT: usize = 2048;
+pub const PACKED_BODY_LIMIT: usize = 2048;
+
+/// What a delivery counts against a consumer's window beside its message's octets.
+pub const DELIVERY_OVERHEAD: usize = 128;
 
 /// A message as its publisher sent it. Cloning shares the octets.
 ///
@@ -53,6 +56,35 @@ impl Message {
             envelope,
             body,
             history: None,
+            exchange_length: u8::try_from(exchange.len()).expect("cut to 255 octets"),
+            routing_key_length: u8::try_from(routing_key.len()).expect("cut to 255 octets"),
+        }
+    }
+
+    /// Packs a message into `arena`, its body included, whatever its length.
+    ///
+    /// `exchange` and `routing_key` are short strings; what exceeds 255 octets is cut off.
+    #[inline]
+    pub fn copy(
+        arena: &mut BytesMut,
+        exchange: &[u8],
+        routing_key: &[u8],
+        properties: &[u8],
+        body: &[u8],
+    ) -> Self {
+        let exchange = cut(exchange);
+        let routing_key = cut(routing_key);
+        let envelope_length = exchange.len() + routing_key.len() + properties.len();
+        reserve(arena, envelope_length + body.len());
+        arena.extend_from_slice(exchange);
+        arena.extend_from_slice(routing_key);
+        arena.extend_from_slice(properties);
+        arena.extend_from_slice(body);
+        let mut envelope = arena.split().freeze();
+        let body = if body.is_empty() { Bytes::new() } else { envelope.split_off(envelope_length) };
+        Self {
+            envelope,
+            body,
             exchange_length: u8::try_from(exchange.len()).expect("cut to 255 octets"),
             routing_key_length: u8::try_from(routing_key.len()).expect("cut to 255 octets"),
         }
@@ -223,6 +255,14 @@ mod tests {
         assert_eq!(message.properties(), [0, 0]);
         assert_eq!(message.body().as_ref(), b"hi");
         assert_eq!(message.size(), 11);
+    }
+
+    #[test]
+    fn a_copied_message_equals_a_packed_one() {
+        let mut arena = BytesMut::new();
+        let copied = Message::copy(&mut arena, b"logs", b"a.b", &[0, 0], b"hi");
+        assert_eq!(copied, Message::new(b"logs", b"a.b", &[0, 0], Bytes::from_static(b"hi")));
+        assert!(Message::copy(&mut arena, b"", b"q", &[0, 0], b"").body().is_empty());
     }
 
     #[test]

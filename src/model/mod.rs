@@ -20,7 +20,10 @@ pub use field_value::FieldValue;
 pub use history::{Death, DeathReason, History, Place};
 pub use identity::{ChannelNumber, ConnectionId, ConsumerId, DeliveryTag, Position, QueueId};
 pub use malformed::Malformed;
-pub use message::{Delivery, Message, Outcome, Publication, Published, Settlement};
+pub use message::{
+    DELIVERY_OVERHEAD, Delivery, Message, Outcome, PACKED_BODY_LIMIT, Publication, Published,
+    Settlement,
+};
 pub use moment::Moment;
 pub use name::{
     ConsumerTag, ExchangeName, LongString, NameTooLong, QueueName, RoutingKey, ShortString,

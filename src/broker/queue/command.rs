@@ -63,8 +63,7 @@ pub struct Subscription {
     pub credit: ChannelCredit,
 }
 
-/// What a delivery counts against a window beside its message's octets.
-pub const DELIVERY_OVERHEAD: usize = 128;
+pub use crate::model::DELIVERY_OVERHEAD;
 
 /// One output of a queue: what the world must do, in order.
 #[derive(Clone, Debug, PartialEq)]
