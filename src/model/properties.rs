@@ -29,7 +29,11 @@ macro_rules! properties {
             }
 
             fn read(flags: u16, from: &mut Reader<'_>) -> Result<Self, Malformed> {
-                Ok(Self { $($name: property(flags, $bit, || Property::take(from))?),* })
+                let mut properties = Self::default();
+                $(if flags & (1 << $bit) != 0 {
+                    properties.$name = Some(Property::take(from)?);
+                })*
+                Ok(properties)
             }
 
             fn write(&self, to: &mut Writer<'_>) {
@@ -45,7 +49,11 @@ macro_rules! properties {
 
         impl<'a> PropertyView<'a> {
             fn walk(flags: u16, from: &mut Octets<'a>) -> Result<Self, Malformed> {
-                Ok(Self { $($name: property(flags, $bit, || Borrowed::take(from))?),* })
+                let mut view = Self::default();
+                $(if flags & (1 << $bit) != 0 {
+                    view.$name = Some(Borrowed::take(from)?);
+                })*
+                Ok(view)
             }
         }
     };
@@ -131,18 +139,6 @@ impl<'a> TableOctets<'a> {
     pub fn as_slice(self) -> &'a [u8] {
         self.0
     }
-}
-
-#[inline]
-fn property<T>(
-    flags: u16,
-    bit: u8,
-    take: impl FnOnce() -> Result<T, Malformed>,
-) -> Result<Option<T>, Malformed> {
-    if flags & (1 << bit) == 0 {
-        return Ok(None);
-    }
-    take().map(Some)
 }
 
 /// How a property's value is read; its strings are octets of any kind, unlike a method's.
