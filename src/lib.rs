@@ -20,3 +20,12 @@ pub mod broker;
 
 /// Every setting with its default and its unit. Knows `model`.
 pub mod config;
+
+/// Bytes and tasks: sockets on one side, sessions on the other. Knows `model`, `wire` and `session`.
+pub mod net;
+
+/// Puts the broker together: binds, starts, wakes, stops. Knows all of the above.
+pub mod server;
+
+/// A broker inside a test, with a clock that the test moves. Knows all of the above.
+pub mod testing;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::{ChannelNumber, ConsumerId, History, Position, QueueId, Refusal};
 
@@ -37,28 +37,10 @@ impl Message {
         properties: &[u8],
         body: Bytes,
     ) -> Self {
-        let exchange = cut(exchange);
-        let routing_key = cut(routing_key);
-        let envelope_length = exchange.len() + routing_key.len() + properties.len();
-        let copied = if body.len() <= PACKED_BODY_LIMIT { body.len() } else { 0 };
-        reserve(arena, envelope_length + copied);
-        arena.put_slice(exchange);
-        arena.put_slice(routing_key);
-        arena.put_slice(properties);
-        let envelope = arena.split_to(envelope_length).freeze();
-        let body = if copied > 0 {
-            arena.put_slice(&body);
-            arena.split_to(copied).freeze()
-        } else {
-            body
-        };
-        Self {
-            envelope,
-            body,
-            history: None,
-            exchange_length: u8::try_from(exchange.len()).expect("cut to 255 octets"),
-            routing_key_length: u8::try_from(routing_key.len()).expect("cut to 255 octets"),
+        if body.len() <= PACKED_BODY_LIMIT {
+            return Self::copy(arena, exchange, routing_key, properties, &body);
         }
+        Self { body, ..Self::copy(arena, exchange, routing_key, properties, &[]) }
     }
 
     /// Packs a message into `arena`, its body included, whatever its length.
@@ -85,6 +67,7 @@ impl Message {
         Self {
             envelope,
             body,
+            history: None,
             exchange_length: u8::try_from(exchange.len()).expect("cut to 255 octets"),
             routing_key_length: u8::try_from(routing_key.len()).expect("cut to 255 octets"),
         }

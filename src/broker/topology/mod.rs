@@ -202,6 +202,6 @@ impl Topology {
     }
 
     fn queue_resource(&self, name: &[u8]) -> Resource {
-        record::queue_resource(&self.virtual_host, name)
+        queue_resource(&self.virtual_host, name)
     }
 }
