@@ -11,3 +11,6 @@ pub mod wire;
 
 /// What a broker knows: queues, exchanges and routing. Knows `model`, and no frame, clock or task.
 pub mod broker;
+
+/// The load generator: a client of any broker. Knows `model` and `wire`, and nothing of this broker.
+pub mod perf;

@@ -21,9 +21,8 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, Failure> {
         let refuse = |reason| Failure::Address { address: text.to_owned(), reason };
-        let rest = text
-            .strip_prefix("amqp://")
-            .ok_or_else(|| refuse("it does not begin with amqp://"))?;
+        let rest =
+            text.strip_prefix("amqp://").ok_or_else(|| refuse("it does not begin with amqp://"))?;
         let rest = rest.split('?').next().unwrap_or(rest);
         let (authority, virtual_host) = match rest.split_once('/') {
             Some((authority, "")) => (authority, "/".to_owned()),

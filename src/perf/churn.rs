@@ -82,8 +82,7 @@ impl Churn {
             cycles_per_second: cycles as f64 / seconds,
             broker_microseconds_per_cycle: knows_broker.then(|| per_cycle(after.0, before.0)),
             client_microseconds_per_cycle: per_cycle(after.1, before.1),
-            broker_resident_megabytes: knows_broker
-                .then_some(after.0.resident_octets as f64 / 1e6),
+            broker_resident_megabytes: knows_broker.then_some(after.0.resident_octets as f64 / 1e6),
             cycle: Percentiles::of(&cycles_ns),
         })
     }

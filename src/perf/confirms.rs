@@ -90,9 +90,8 @@ mod tests {
     #[test]
     fn what_was_answered_for_or_never_sent_cannot_be_confirmed() {
         let mut confirms = Confirms::default();
-        let mut settle = |tag, multiple| {
-            confirms.settle(Confirm { tag, multiple, positive: true }, 5)
-        };
+        let mut settle =
+            |tag, multiple| confirms.settle(Confirm { tag, multiple, positive: true }, 5);
         assert!(settle(3, true));
         assert!(settle(5, false));
         assert!(!settle(5, false));

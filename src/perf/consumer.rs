@@ -44,7 +44,8 @@ impl Consumer {
     ) -> Result<Self, Failure> {
         let queues = plan.share(index, plan.consumers);
         if plan.prefetch > 0 {
-            client.call(CHANNEL, BasicQos { prefetch_count: plan.prefetch, ..Default::default() })?;
+            client
+                .call(CHANNEL, BasicQos { prefetch_count: plan.prefetch, ..Default::default() })?;
         }
         for (place, queue) in queues.iter().enumerate() {
             let consume = BasicConsume {

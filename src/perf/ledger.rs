@@ -87,8 +87,7 @@ pub(super) fn tally(ledgers: &[(Vec<usize>, Ledger)]) -> Tally {
         tally.foreign += ledger.foreign;
         tally.redelivered += ledger.redelivered;
         for (place, entry) in ledger.entries.iter().enumerate() {
-            let (queue, publisher) =
-                (queues[place / ledger.publishers], place % ledger.publishers);
+            let (queue, publisher) = (queues[place / ledger.publishers], place % ledger.publishers);
             tally.duplicated += entry.duplicated;
             tally.disordered += entry.disordered;
             tally.duplicated += merge(&mut merged, (queue, publisher), &entry.seen);

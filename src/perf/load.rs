@@ -59,9 +59,8 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn start(plan: &'a Plan, broker: &'a Processes) -> Result<Self, Failure> {
-        let clients = |count| {
-            (0..count).map(|_| Client::open(&plan.address)).collect::<Result<Vec<_>, _>>()
-        };
+        let clients =
+            |count| (0..count).map(|_| Client::open(&plan.address)).collect::<Result<Vec<_>, _>>();
         let (consuming, publishing) = (clients(plan.consumers)?, clients(plan.publishers)?);
         let (endings, receiver) = mpsc::channel();
         let progress = Arc::new(Progress::new(plan));
@@ -106,9 +105,8 @@ impl<'a> Run<'a> {
             self.progress.stop_publishing.store(true, Relaxed);
         }
         self.watch_until(|run| run.sent.len() == run.plan.publishers)?;
-        let drained = self.watch_until(|run| {
-            run.plan.consumers == 0 || run.progress.outstanding() == 0
-        })?;
+        let drained =
+            self.watch_until(|run| run.plan.consumers == 0 || run.progress.outstanding() == 0)?;
         let ended_ns = self.progress.last_arrival_ns.load(Relaxed);
         let last = last.unwrap_or_else(|| {
             self.sample().at(self.progress.started + Duration::from_nanos(ended_ns))
@@ -274,7 +272,9 @@ impl Sample {
     }
 }
 
-fn percentiles<'a>(mut histograms: impl Iterator<Item = &'a Histogram<u64>>) -> Option<Percentiles> {
+fn percentiles<'a>(
+    mut histograms: impl Iterator<Item = &'a Histogram<u64>>,
+) -> Option<Percentiles> {
     let mut sum = histograms.next()?.clone();
     for histogram in histograms {
         sum.add(histogram).expect("all histograms have the same bounds");
@@ -282,7 +282,10 @@ fn percentiles<'a>(mut histograms: impl Iterator<Item = &'a Histogram<u64>>) -> 
     Some(Percentiles::of(&sum))
 }
 
-fn spawn(endings: &Sender<Ending>, work: impl FnOnce() -> Ending + Send + 'static) -> Result<(), Failure> {
+fn spawn(
+    endings: &Sender<Ending>,
+    work: impl FnOnce() -> Ending + Send + 'static,
+) -> Result<(), Failure> {
     let endings = endings.clone();
     let run = move || {
         // Nobody listens any more when the run has failed elsewhere.

@@ -231,10 +231,10 @@ impl Load {
     }
 
     fn queue_plan(&self) -> QueuePlan {
-        let kind = self.queue_type.iter().map(|kind| QueueArgument {
-            key: "x-queue-type".to_owned(),
-            value: kind.clone(),
-        });
+        let kind = self
+            .queue_type
+            .iter()
+            .map(|kind| QueueArgument { key: "x-queue-type".to_owned(), value: kind.clone() });
         // Queues of the other types exist only as durable ones.
         let durable = self.durable
             || self.persistent

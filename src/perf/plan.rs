@@ -186,10 +186,13 @@ mod tests {
             for publisher in [0, 1] {
                 let moment = schedule.moment_ns(publisher, sequence);
                 assert_eq!(schedule.due(publisher, moment), sequence + 1);
-                assert_eq!(schedule.due(publisher, moment.saturating_sub(1)), match moment {
-                    0 => 1,
-                    _ => sequence,
-                });
+                assert_eq!(
+                    schedule.due(publisher, moment.saturating_sub(1)),
+                    match moment {
+                        0 => 1,
+                        _ => sequence,
+                    }
+                );
             }
         }
     }

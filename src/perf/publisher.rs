@@ -40,7 +40,6 @@ pub(super) struct Publisher {
 /// What a publisher has done.
 #[derive(Debug)]
 pub(super) struct Sent {
-    pub published: u64,
     pub refused: u64,
     pub returned: u64,
     /// How long after their moment messages were sent, in nanoseconds.
@@ -117,7 +116,6 @@ impl Publisher {
             self.progress.arrived();
         }
         Ok(Sent {
-            published: self.inbox.published,
             refused: self.inbox.confirms.refused(),
             returned: self.inbox.returned,
             lateness_ns: self.lateness_ns,

@@ -160,7 +160,10 @@ impl fmt::Display for Verification {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { lost, duplicated, out_of_order, foreign, redelivered } = self;
         let verdict = if self.is_passed() { "passed" } else { "FAILED" };
-        write!(to, "{verdict}: {lost} lost, {duplicated} duplicated, {out_of_order} out of order, ")?;
+        write!(
+            to,
+            "{verdict}: {lost} lost, {duplicated} duplicated, {out_of_order} out of order, "
+        )?;
         write!(to, "{foreign} foreign, {redelivered} redelivered")
     }
 }

@@ -330,7 +330,8 @@ mod tests {
 
     #[test]
     fn another_protocol_is_not_waited_for() {
-        for bytes in [&b"HTTP/1.1 400 Bad"[..], &[1, 0, 0, 0, 0, 0, 0, 7], &[9, 0, 0, 0, 0, 0, 0, 206]]
+        for bytes in
+            [&b"HTTP/1.1 400 Bad"[..], &[1, 0, 0, 0, 0, 0, 0, 7], &[9, 0, 0, 0, 0, 0, 0, 206]]
         {
             assert!(Scanner::default().scan(bytes, &mut Found::default()).is_err());
         }
@@ -338,7 +339,11 @@ mod tests {
 
     #[test]
     fn content_out_of_turn_is_refused() {
-        for bytes in [header(3), framed(FrameKind::Body, b"x"), [deliver(1, false), framed(FrameKind::Body, b"x")].concat()] {
+        for bytes in [
+            header(3),
+            framed(FrameKind::Body, b"x"),
+            [deliver(1, false), framed(FrameKind::Body, b"x")].concat(),
+        ] {
             assert!(Scanner::default().scan(&bytes, &mut Found::default()).is_err());
         }
         let too_long = [deliver(1, false), header(1), framed(FrameKind::Body, b"xy")].concat();
