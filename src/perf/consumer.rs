@@ -6,10 +6,11 @@ use bytes::BytesMut;
 use hdrhistogram::Histogram;
 
 use super::{
-    client::{self, Client, Notice, name},
+    client::{Client, name},
     failure::Failure,
     ledger::Ledger,
-    plan::{Acknowledge, Length, Plan, Schedule},
+    notice::{Notice, notice},
+    plan::{Acknowledge, Plan, Schedule},
     progress::Progress,
     scanner::{Confirm, Delivery, Receiver},
     template::{CHANNEL, Stamp, consumer_tag},
@@ -193,7 +194,7 @@ impl Receiver for Inbox {
     fn returned(&mut self) {}
 
     fn method(&mut self, _: u16, payload: &[u8]) -> Result<(), Failure> {
-        match client::notice(payload)? {
+        match notice(payload)? {
             Notice::Blocked(_) | Notice::Other => Ok(()),
         }
     }
@@ -212,14 +213,10 @@ struct Latency {
 impl Latency {
     fn of(plan: &Plan) -> Option<Self> {
         let rate = plan.rate.filter(|_| plan.latency)?;
-        let from_ns = match plan.length {
-            Length::Time { warm_up, .. } => warm_up.as_nanos() as u64,
-            Length::Messages(_) => 0,
-        };
         Some(Self {
             histogram_ns: super::report::histogram(),
             schedule: Schedule::new(rate, plan.publishers),
-            from_ns,
+            from_ns: plan.measured_from_ns(),
             now_ns: 0,
         })
     }

@@ -25,8 +25,6 @@ use super::{
     topology,
 };
 
-/// How long nothing may arrive before what is missing is given up.
-const STALL: Duration = Duration::from_secs(10);
 /// How often the end of a run is looked for.
 const GLANCE: Duration = Duration::from_millis(5);
 const TICK: Duration = Duration::from_secs(1);
@@ -54,6 +52,8 @@ struct Run<'a> {
     endings: Receiver<Ending>,
     sent: Vec<Sent>,
     received: Vec<Received>,
+    /// Before the first publish.
+    started: Sample,
     ticked: Sample,
 }
 
@@ -72,15 +72,23 @@ impl<'a> Run<'a> {
         for (index, client) in publishing.into_iter().enumerate() {
             publishers.push(Publisher::new(plan, index, client, Arc::clone(&progress))?);
         }
+        let started = Sample::take(&progress, broker).at(progress.started);
         for consumer in consumers {
             spawn(&endings, move || Ending::Consumer(consumer.run()))?;
         }
         for publisher in publishers {
             spawn(&endings, move || Ending::Publisher(publisher.run()))?;
         }
-        let ticked = Sample::take(&progress, broker);
-        let (sent, received) = (Vec::new(), Vec::new());
-        Ok(Self { plan, broker, progress, endings: receiver, sent, received, ticked })
+        Ok(Self {
+            plan,
+            broker,
+            ticked: Sample::of_counts(&progress),
+            progress,
+            endings: receiver,
+            sent: Vec::new(),
+            received: Vec::new(),
+            started,
+        })
     }
 
     fn finish(mut self) -> Result<Report, Failure> {
@@ -99,12 +107,12 @@ impl<'a> Run<'a> {
                 self.watch_for(measured)?;
                 (first, Some(self.sample()))
             }
-            Length::Messages(_) => (self.sample().at(self.progress.started), None),
+            Length::Messages(_) => (self.started, None),
         };
         if last.is_some() {
             self.progress.stop_publishing.store(true, Relaxed);
         }
-        self.watch_until(|run| run.sent.len() == run.plan.publishers)?;
+        self.watch_publishers()?;
         let drained =
             self.watch_until(|run| run.plan.consumers == 0 || run.progress.outstanding() == 0)?;
         let ended_ns = self.progress.last_arrival_ns.load(Relaxed);
@@ -114,6 +122,15 @@ impl<'a> Run<'a> {
         self.progress.stop_consuming.store(true, Relaxed);
         self.watch_until(|run| run.received.len() == run.plan.consumers)?;
         Ok(self.report(&first, &last, drained, ended_ns))
+    }
+
+    /// Until every publisher has ended, or has said why it cannot.
+    fn watch_publishers(&mut self) -> Result<(), Failure> {
+        let have_ended = |run: &Self| run.sent.len() == run.plan.publishers;
+        if self.watch_until(have_ended)? || self.watch_until(have_ended)? {
+            return Ok(());
+        }
+        Err(Failure::Thread)
     }
 
     fn watch_for(&mut self, duration: Duration) -> Result<(), Failure> {
@@ -131,8 +148,8 @@ impl<'a> Run<'a> {
             let count = self.progress.movements();
             if count != moved.1 {
                 moved = (Instant::now(), count);
-            } else if moved.0.elapsed() > STALL {
-                self.progress.abandon.store(true, Relaxed);
+            } else if moved.0.elapsed() > self.plan.stall {
+                self.progress.give_up();
                 return Ok(false);
             }
             self.take_ending(GLANCE)?;
@@ -243,6 +260,7 @@ impl<'a> Run<'a> {
 }
 
 /// Counters and costs at one moment.
+#[derive(Clone, Copy)]
 struct Sample {
     at: Instant,
     published: u64,

@@ -15,8 +15,11 @@ mod client;
 mod confirms;
 mod consumer;
 mod failure;
+#[cfg(test)]
+mod fake_broker;
 mod ledger;
 mod load;
+mod notice;
 mod options;
 mod plan;
 mod process;
@@ -25,6 +28,8 @@ mod publisher;
 mod report;
 mod scanner;
 mod template;
+#[cfg(test)]
+mod tests;
 mod topology;
 
 pub use address::Address;

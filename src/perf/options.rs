@@ -165,6 +165,8 @@ pub struct Load {
 /// Bodies that publishers may leave with the broker when --max-backlog is not given.
 const BACKLOG_MESSAGES: u64 = 100_000;
 const BACKLOG_OCTETS: u64 = 256 * 1024 * 1024;
+/// A broker that pauses for as long as this is taken for one that has lost what is missing.
+const STALL: Duration = Duration::from_secs(10);
 
 impl Target {
     pub(super) fn processes(&self) -> Result<Processes, Failure> {
@@ -224,6 +226,7 @@ impl Load {
                 None => Length::Time { warm_up, measured },
             },
             backlog: self.max_backlog.unwrap_or(backlog),
+            stall: STALL,
             verify: self.verify,
             latency,
             quiet: self.target.quiet,

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub length: Length,
     /// Published and not yet received copies above which publishers wait; zero for no limit.
     pub backlog: u64,
+    /// How long nothing may arrive before what is missing is given up.
+    pub stall: Duration,
     pub verify: bool,
     pub latency: bool,
     pub quiet: bool,
@@ -110,6 +112,14 @@ impl Plan {
         match self.exchange {
             Some(ExchangeKind::Fanout) => self.queues as u64,
             Some(ExchangeKind::Direct | ExchangeKind::Topic) | None => 1,
+        }
+    }
+
+    /// When the warm-up is over, in nanoseconds from the start.
+    pub(super) fn measured_from_ns(&self) -> u64 {
+        match self.length {
+            Length::Time { warm_up, .. } => warm_up.as_nanos() as u64,
+            Length::Messages(_) => 0,
         }
     }
 

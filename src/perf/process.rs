@@ -61,11 +61,9 @@ impl Processes {
             all().filter_map(|pid| Some((pid, stat(pid)?.parent))).collect();
         loop {
             let before = family.len();
-            for (pid, parent) in &parents {
-                if family.contains(parent) {
-                    family.insert(*pid);
-                }
-            }
+            let children = parents.iter().filter(|(_, parent)| family.contains(parent));
+            let children: Vec<u32> = children.map(|(pid, _)| *pid).collect();
+            family.extend(children);
             if family.len() == before {
                 return family;
             }

@@ -1,6 +1,7 @@
 //! One publishing connection on its thread: writes whole blocks, keeps to its window and its rate.
 
 use std::{
+    ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -8,9 +9,10 @@ use std::{
 use hdrhistogram::Histogram;
 
 use super::{
-    client::{self, Client, Notice},
+    client::Client,
     confirms::Confirms,
     failure::Failure,
+    notice::{Notice, notice},
     plan::{Plan, Schedule},
     progress::Progress,
     scanner::{Confirm, Delivery, Receiver},
@@ -34,6 +36,7 @@ pub(super) struct Publisher {
     schedule: Option<Schedule>,
     shortest_pause: Duration,
     glanced_at: Instant,
+    measured_from_ns: u64,
     lateness_ns: Option<Histogram<u64>>,
 }
 
@@ -86,6 +89,7 @@ impl Publisher {
             schedule: plan.rate.map(|rate| Schedule::new(rate, plan.publishers)),
             shortest_pause: plan.shortest_pause,
             glanced_at: progress.started,
+            measured_from_ns: plan.measured_from_ns(),
             lateness_ns: plan.latency.then(super::report::histogram),
             progress,
         })
@@ -150,19 +154,24 @@ impl Publisher {
 
     fn publish(&mut self, count: usize) -> Result<(), Failure> {
         let first = self.inbox.published;
-        if let (Some(lateness), Some(schedule)) = (&mut self.lateness_ns, self.schedule) {
-            let now_ns = self.progress.now_ns();
-            for sequence in first..first + count as u64 {
-                let moment_ns = schedule.moment_ns(self.index as u64, sequence);
-                lateness.saturating_record(now_ns.saturating_sub(moment_ns));
-            }
-        }
+        self.note_lateness(first..first + count as u64);
         // Counted before they are written, for the broker may confirm the first of them at once.
         self.inbox.published += count as u64;
         self.progress.published[self.index].set(self.inbox.published);
         self.client.send(self.block.numbered(first, count))?;
         self.progress.blocked[self.index].set(self.client.is_blocked().into());
         Ok(())
+    }
+
+    fn note_lateness(&mut self, sequences: Range<u64>) {
+        let (Some(lateness), Some(schedule)) = (&mut self.lateness_ns, self.schedule) else {
+            return;
+        };
+        let (index, now_ns) = (self.index as u64, self.progress.now_ns());
+        let moments = sequences.map(|sequence| schedule.moment_ns(index, sequence));
+        for moment_ns in moments.filter(|moment_ns| *moment_ns >= self.measured_from_ns) {
+            lateness.saturating_record(now_ns.saturating_sub(moment_ns));
+        }
     }
 
     /// Hears what the broker says without waiting, where [`Self::listen`] may not come up for long.
@@ -230,7 +239,7 @@ impl Receiver for Inbox {
     }
 
     fn method(&mut self, _: u16, payload: &[u8]) -> Result<(), Failure> {
-        match client::notice(payload)? {
+        match notice(payload)? {
             Notice::Blocked(state) => self.blocked = Some(state),
             Notice::Other => {}
         }
