@@ -21,6 +21,9 @@ pub mod broker;
 /// Every setting with its default and its unit. Knows `model`.
 pub mod config;
 
+/// The load generator, a client of any broker. Knows `model` and `wire`.
+pub mod perf;
+
 /// Bytes and tasks: sockets on one side, sessions on the other. Knows `model`, `wire` and `session`.
 pub mod net;
 
