@@ -154,3 +154,6 @@ fn text(string: &ShortString) -> FieldValue {
 fn name(text: &'static str) -> ShortString {
     ShortString::from_static(text)
 }
+
+#[cfg(test)]
+mod tests;

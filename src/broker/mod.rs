@@ -3,5 +3,7 @@
 pub mod dead_letter;
 pub mod expiration;
 pub mod queue;
+#[cfg(test)]
+mod random;
 pub mod routing;
 pub mod topology;
