@@ -144,9 +144,9 @@ fn without_a_key_of_its_own_a_dead_letter_goes_by_all_its_keys() {
     assert_eq!(told.lookup("BCC"), None);
 
     let second = bury_with(&first.message, "dead", DeathReason::Rejected, 2, &dlx(Some("other")));
-    assert_eq!(second.further_keys, [LongString::default(); 0]);
+    assert!(second.further_keys.is_empty());
     let third = bury_with(&second.message, "far", DeathReason::Rejected, 3, &dlx(None));
-    assert_eq!(third.further_keys, [LongString::default(); 0]);
+    assert!(third.further_keys.is_empty());
     let told = headers(&third.message);
     let entry = told.lookup("x-death").unwrap().as_array().unwrap()[0].as_table().unwrap();
     assert_eq!(entry.lookup("routing-keys"), Some(&strings(["other"])));

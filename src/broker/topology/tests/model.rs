@@ -51,10 +51,10 @@ impl Plain {
                 continue;
             }
             let mut is_lost = true;
-            for (source, destination, bound) in &self.bindings {
-                if *source != exchange || *bound != key {
-                    continue;
-                }
+            let taken = |(source, _, bound): &&(&str, Destination, &str)| {
+                *source == exchange && *bound == key
+            };
+            for (_, destination, _) in self.bindings.iter().filter(taken) {
                 is_lost = false;
                 match destination {
                     Destination::Queue(queue) => drop(found.insert(queue.to_string())),
