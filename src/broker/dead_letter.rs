@@ -52,7 +52,10 @@ pub(super) fn bury(
     };
     history.readdressed |= options.routing_key.is_some();
     properties.headers = Some(told(&history, properties.headers.take().unwrap_or_default()));
-    let routing_key = options.routing_key.as_ref().map_or(message.routing_key(), |key| key);
+    let routing_key = match &options.routing_key {
+        Some(key) => key,
+        None => message.routing_key(),
+    };
     let message = message
         .readdressed(&options.exchange, routing_key, &properties.to_bytes())
         .with_history(history);
@@ -154,3 +157,6 @@ fn text(string: &ShortString) -> FieldValue {
 fn name(text: &'static str) -> ShortString {
     ShortString::from_static(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ mod expiration;
 mod hosted;
 mod ports;
 pub mod queue;
+#[cfg(test)]
+mod random;
 pub mod routing;
 pub mod topology;
 mod virtual_host;

@@ -358,3 +358,6 @@ fn not_for_type(resource: &Resource, argument: &str, kind: QueueKind) -> Refusal
         kind: kind.type_name(),
     }
 }
+
+#[cfg(test)]
+mod tests;

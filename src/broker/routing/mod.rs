@@ -1,6 +1,7 @@
 //! How a message finds its queues: the exchanges and bindings of a virtual host as a graph.
 
 mod binding;
+mod hash;
 mod headers;
 mod recipients;
 mod router;
@@ -18,6 +19,7 @@ pub use binding::{Arguments, Binding, Destination};
 pub use recipients::{Recipients, further_keys};
 pub use router::ExchangeKind;
 
+use hash::Seeded;
 pub(crate) use headers::check as check_headers_match;
 use router::Router;
 use targets::{ExchangeIndex, Found, Target};
@@ -41,8 +43,8 @@ type Octets = for<'b> fn(&'b LongString) -> &'b [u8];
 pub(super) struct Graph {
     exchanges: Vec<Option<Exchange>>,
     free: Vec<ExchangeIndex>,
-    names: HashMap<ExchangeName, ExchangeIndex>,
-    queues: HashMap<QueueName, QueueId>,
+    names: HashMap<ExchangeName, ExchangeIndex, Seeded>,
+    queues: HashMap<QueueName, QueueId, Seeded>,
 }
 
 #[derive(Debug)]
@@ -58,8 +60,8 @@ impl Graph {
         Self {
             exchanges: vec![Some(default)],
             free: Vec::new(),
-            names: HashMap::from([(ExchangeName::default(), ExchangeIndex(0))]),
-            queues: HashMap::new(),
+            names: iter::once((ExchangeName::default(), ExchangeIndex(0))).collect(),
+            queues: HashMap::default(),
         }
     }
 

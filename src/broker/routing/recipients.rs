@@ -47,7 +47,7 @@ impl Recipients {
 }
 
 /// The keys beside its routing key that a message is routed by when it leaves its queue for a
-/// dead-letter exchange: those of `CC` first, then those of `BCC` `with_blind`.
+/// dead-letter exchange: those of `CC`, then, `with_blind`, those of `BCC`.
 pub fn further_keys(message: &Message, with_blind: bool) -> Vec<LongString> {
     let history = message.history();
     if history.is_some_and(|history| history.readdressed) {

@@ -7,6 +7,7 @@ use crate::model::{Message, RoutingKey};
 use super::{
     Keys,
     binding::Binding,
+    hash::Seeded,
     headers::{Headers, Matchers},
     targets::{Found, Target, Targets},
     topic::Trie,
@@ -49,7 +50,7 @@ impl ExchangeKind {
 pub(super) enum Router {
     /// The default exchange has no bindings: every queue is bound to it by its name.
     Names,
-    Direct(HashMap<RoutingKey, Targets>),
+    Direct(HashMap<RoutingKey, Targets, Seeded>),
     Fanout(Targets),
     Topic(Trie),
     Headers(Matchers),
@@ -58,7 +59,7 @@ pub(super) enum Router {
 impl Router {
     pub(super) fn new(kind: ExchangeKind) -> Self {
         match kind {
-            ExchangeKind::Direct => Self::Direct(HashMap::new()),
+            ExchangeKind::Direct => Self::Direct(HashMap::default()),
             ExchangeKind::Fanout => Self::Fanout(Targets::default()),
             ExchangeKind::Topic => Self::Topic(Trie::new()),
             ExchangeKind::Headers => Self::Headers(Matchers::default()),

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::targets::{Found, Target, Targets};
+use super::{
+    hash::Seeded,
+    targets::{Found, Target, Targets},
+};
 
 /// The patterns of one topic exchange.
 ///
 /// A pattern is a path of words from the root; `*` and `#` have places of their own. Runs of
 /// wildcards are brought into one shape first (`#.*.#` is `*.#`), so no wildcard follows a `#`.
+/// RabbitMQ 4.3.5 refuses patterns with more than two `#`; older ones accept them, and so does this.
 #[derive(Debug)]
 pub(super) struct Trie {
     nodes: Vec<Node>,
@@ -19,7 +23,7 @@ const ROOT: NodeIndex = 0;
 
 #[derive(Debug, Default)]
 struct Node {
-    words: HashMap<Box<[u8]>, NodeIndex>,
+    words: HashMap<Box<[u8]>, NodeIndex, Seeded>,
     star: Option<NodeIndex>,
     hash: Option<NodeIndex>,
     /// Where the patterns lead that end here.
@@ -262,4 +266,129 @@ fn steps(pattern: &[u8]) -> Vec<Step<'_>> {
     }
     steps.extend(open_hash.then_some(Step::Hash));
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{broker::random::Random, model::QueueId};
+
+    fn trie(patterns: &[&str]) -> Trie {
+        let mut trie = Trie::new();
+        for (number, pattern) in patterns.iter().enumerate() {
+            trie.add(pattern.as_bytes(), Target::Queue(QueueId(number as u64)));
+        }
+        trie
+    }
+
+    fn find(trie: &Trie, key: &str) -> (Vec<u64>, usize) {
+        let mut queues = Vec::new();
+        let mut found = Found { queues: &mut queues, exchanges: Vec::new(), sets: 0 };
+        let steps = trie.find(key.as_bytes(), &mut found);
+        let mut numbers: Vec<_> = queues.iter().map(|queue| queue.0).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        (numbers, steps)
+    }
+
+    /// The rule of the specification, word by word.
+    fn matches(pattern: &[&str], words: &[&str]) -> bool {
+        match (pattern, words) {
+            ([], words) => words.is_empty(),
+            (["#", rest @ ..], words) => {
+                (0..=words.len()).any(|skip| matches(rest, &words[skip..]))
+            }
+            (["*", rest @ ..], [_, words @ ..]) => matches(rest, words),
+            ([wanted, rest @ ..], [word, words @ ..]) => wanted == word && matches(rest, words),
+            (_, []) => false,
+        }
+    }
+
+    fn split(text: &str) -> Vec<&str> {
+        if text.is_empty() { Vec::new() } else { text.split('.').collect() }
+    }
+
+    #[test]
+    fn a_pattern_matches_what_rabbitmq_says_it_matches() {
+        for (pattern, matching, other) in [
+            ("#", &["", "a", "a.b", "."][..], &[][..]),
+            ("", &[""], &["a", "."]),
+            ("*", &["a"], &["", "a.b"]),
+            ("*.*", &["a.b", ".", "a.", ".b"], &["a", "", "a.b.c"]),
+            ("a.#", &["a", "a.", "a.b.c"], &["b", "", "aa"]),
+            ("#.a", &["a", ".a", "x.y.a"], &["a.", "b", ""]),
+            ("*.#", &["a", "a.b", "."], &[""]),
+            ("#.*", &["a", "a.b", "."], &[""]),
+            ("a..b", &["a..b"], &["a.b", "a...b"]),
+            ("a*", &["a*"], &["ab", "a"]),
+            ("a#", &["a#"], &["ab", "a"]),
+            ("#.#.#", &["", "a", "a.b.c.d"], &[]),
+            ("#.a.#.b.#", &["a.b", "x.a.y.b.z", "a.a.b.b"], &["b.a", "a", "b"]),
+            ("#.a.*", &["a.b", "a.a", "a.a.b"], &["a", "b.b"]),
+        ] {
+            let trie = trie(&[pattern]);
+            for key in matching {
+                assert_eq!(find(&trie, key).0, [0], "{pattern:?} should match {key:?}");
+            }
+            for key in other {
+                assert_eq!(find(&trie, key).0, [0; 0], "{pattern:?} should not match {key:?}");
+            }
+        }
+    }
+
+    /// Adds random patterns, asks for random keys while removing some, and removes the rest.
+    fn compare_with_the_plain_rule(random: &mut Random) {
+        let count = 1 + random.below(40);
+        let words = ["a", "b", "", "*", "#", "#"];
+        let patterns: Vec<_> = (0..count).map(|_| random.words(&words, 6)).collect();
+        let mut trie = trie(&patterns.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut present = vec![true; count];
+        for _ in 0..60 {
+            let key = random.words(&["a", "b", "", "c"], 6);
+            let expected: Vec<_> = (0..count)
+                .filter(|n| present[*n] && matches(&split(&patterns[*n]), &split(&key)))
+                .map(|number| number as u64)
+                .collect();
+            assert_eq!(find(&trie, &key).0, expected, "{key:?}, {patterns:?}");
+            let victim = random.below(2 * count);
+            if victim < count && std::mem::take(&mut present[victim]) {
+                trie.remove(patterns[victim].as_bytes(), Target::Queue(QueueId(victim as u64)));
+            }
+        }
+        for number in (0..count).filter(|number| present[*number]) {
+            trie.remove(patterns[number].as_bytes(), Target::Queue(QueueId(number as u64)));
+        }
+        let left = trie.nodes.len() - trie.free.len();
+        assert!(left == 1 && trie.node(ROOT).is_bare(), "{left} nodes left of {patterns:?}");
+    }
+
+    #[test]
+    fn a_trie_agrees_with_the_plain_rule_on_random_patterns_and_keys() {
+        for seed in 1..=300 {
+            println!("seed {seed}");
+            compare_with_the_plain_rule(&mut Random::new(seed * 0x9e37_79b9));
+        }
+    }
+
+    #[test]
+    fn a_match_costs_by_the_words_of_the_key_and_not_by_the_patterns() {
+        let patterns: Vec<_> =
+            (0..100_000).map(|n| format!("device.{}.{}.state", n / 300, n % 300)).collect();
+        let mut trie = trie(&patterns.iter().map(String::as_str).collect::<Vec<_>>());
+        let (found, steps) = find(&trie, "device.17.5.state");
+        assert_eq!((found, steps), (vec![17 * 300 + 5], 5));
+        trie.add(b"#", Target::Queue(QueueId(100_000)));
+        trie.add(b"*.*.*.state", Target::Queue(QueueId(100_001)));
+        let (found, steps) = find(&trie, "device.17.5.state");
+        assert_eq!(found.len(), 3);
+        assert!(steps <= 10, "{steps} steps");
+    }
+
+    #[test]
+    fn many_hashes_in_one_pattern_cost_no_explosion() {
+        let trie = trie(&[&"#.a.".repeat(60), "#.a.#.a.#.a.#.a.#.a.#.a.#.b"]);
+        let (_, steps) = find(&trie, &vec!["a"; 128].join("."));
+        let hashes = 60 + 1;
+        assert!(steps < 3 * 128 * hashes, "{steps} steps");
+    }
 }
