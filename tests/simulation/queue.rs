@@ -71,16 +71,8 @@ fn check(setup: &Setup, steps: &[Step]) -> Result<(), String> {
         let mut model = Model::new(*setup);
         let mut ledger = Ledger::default();
         for (number, step) in steps.iter().enumerate() {
-            if let Step::Subscribe { terms, .. } = step {
-                let allowed = model.may_subscribe(terms.exclusive);
-                same(
-                    "may subscribe",
-                    subject.queue.may_subscribe(terms.exclusive).is_ok(),
-                    allowed,
-                )?;
-                if !allowed {
-                    continue;
-                }
+            if is_turned_away(*step, &subject, &model)? {
+                continue;
             }
             let message = message_of(*step, number);
             let effects = subject.apply(*step, &message);
@@ -95,6 +87,14 @@ fn check(setup: &Setup, steps: &[Step]) -> Result<(), String> {
         Ok(())
     };
     panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".to_owned()))
+}
+
+/// Whether the step is a consumer that may not attach.
+fn is_turned_away(step: Step, subject: &Subject, model: &Model) -> Result<bool, String> {
+    let Step::Subscribe { terms, .. } = step else { return Ok(false) };
+    let allowed = model.may_subscribe(terms.exclusive);
+    same("may subscribe", subject.queue.may_subscribe(terms.exclusive).is_ok(), allowed)?;
+    Ok(!allowed)
 }
 
 fn same_counts(subject: &Subject, model: &Model) -> Result<(), String> {

@@ -214,7 +214,6 @@ impl Consumers {
     /// Tries those again that their channel's credit held back.
     pub(super) fn resume(&mut self) {
         for slot in std::mem::take(&mut self.held) {
-            self.consumer(slot).place = Place::Full;
             self.retry(slot);
         }
     }
@@ -243,9 +242,7 @@ impl Consumers {
     fn elect(&mut self) {
         let Some(best) = self.candidate() else { return };
         if let Some(active) = self.active {
-            if self.consumer(active).priority >= self.consumer(best).priority
-                || self.election == Election::First
-            {
+            if self.consumer(active).priority >= self.consumer(best).priority {
                 self.enter_ring(active);
                 return;
             }
@@ -274,8 +271,9 @@ impl Consumers {
 
     /// Lets a consumer that stands by take turns.
     fn enter_ring(&mut self, slot: u32) {
-        if self.consumer(slot).place == Place::StandBy {
-            self.consumer(slot).place = Place::Full;
+        let consumer = self.consumer(slot);
+        if consumer.place == Place::StandBy {
+            consumer.place = Place::Full;
             self.retry(slot);
         }
     }
@@ -292,7 +290,7 @@ impl Consumers {
         }
     }
 
-    /// Lets a consumer that was full take turns again, if it has room.
+    /// Lets a consumer outside the ring take turns, if it has room.
     fn retry(&mut self, slot: u32) {
         let consumer = self.consumer(slot);
         if !consumer.has_room() {
