@@ -379,8 +379,8 @@ impl Model {
         !self.setup.single_active_consumer || (self.active == Some(id) && !self.is_outranked())
     }
 
-    /// The single active consumer changes if there is none, or, on a quorum queue, if there is one of
-    /// a higher priority and the active one holds nothing.
+    /// The first of the highest priority becomes active if nobody is, or, on a quorum queue, if the
+    /// active one has a lower priority and holds nothing.
     fn elect(&mut self) {
         if !self.setup.single_active_consumer {
             return;
@@ -406,10 +406,6 @@ impl Model {
     }
 
     fn best(&self) -> Option<u64> {
-        let first = self.consumers.first()?;
-        if !self.setup.quorum {
-            return Some(first.id);
-        }
         let highest = self.consumers.iter().map(|consumer| consumer.terms.priority).max()?;
         self.consumers.iter().find(|known| known.terms.priority == highest).map(|known| known.id)
     }

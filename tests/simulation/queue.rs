@@ -30,10 +30,7 @@ fn a_queue_does_what_its_model_does() {
         if let Err(fault) = check(&setup, &steps) {
             let seed = seed.wrapping_add(number);
             let (steps, fault) = shrink(&setup, steps, fault);
-            panic!(
-                "{fault}\nLEVERET_SEED={seed} begins with this sequence; in short:\n\
-                 check(&{setup:?}, &{steps:#?})"
-            );
+            panic!("{fault}\nLEVERET_SEED={seed} begins with this:\n{}", pasteable(&setup, &steps));
         }
     }
 }
@@ -129,6 +126,14 @@ fn shrink(setup: &Setup, mut steps: Vec<Step>, mut fault: String) -> (Vec<Step>,
         length /= 2;
     }
     (steps, fault)
+}
+
+/// The body of a test.
+fn pasteable(setup: &Setup, steps: &[Step]) -> String {
+    let lines: String = steps.iter().map(|step| format!("    {step:?},\n")).collect();
+    let variants =
+        "use super::steps::*;\nuse leveret::model::{Outcome::*, Overflow::*};\nuse Step::*;";
+    format!("{variants}\ncheck(&{setup:?}, &[\n{lines}]).unwrap();")
 }
 
 /// The message that a step enqueues: its body begins with the step's number, which names it.

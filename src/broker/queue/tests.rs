@@ -117,15 +117,22 @@ fn an_exclusive_consumer_has_the_queue_to_itself() {
 }
 
 #[test]
-fn a_single_active_consumer_is_succeeded_by_the_next_that_came() {
+fn a_single_active_consumer_stays_until_it_leaves_and_is_succeeded_by_the_highest_priority() {
     let mut bench = Bench::new(QueueOptions { single_active_consumer: true, ..classic() });
-    bench.subscribe(1, 1);
+    bench.subscribe(1, 0);
     bench.subscribe(2, 0);
-    bench.subscribe_as(Subscription { priority: 9, ..subscription(3, 0) });
-    bench.enqueue(["a", "b"]);
-    assert_eq!(bench.delivered(), ["1:a"]);
-    bench.apply(Command::Unsubscribe { consumer: consumer(1) });
-    assert_eq!(bench.delivered(), ["2:b"]);
+    for serial in [3, 4] {
+        bench.subscribe_as(Subscription { priority: 9, ..subscription(serial, 0) });
+    }
+    bench.enqueue(["a"]);
+    bench.settle([0], Outcome::Acknowledge);
+    bench.enqueue(["b"]);
+    assert_eq!(bench.delivered(), ["1:a", "1:b"]);
+    for leaving in [1, 3, 4] {
+        bench.apply(Command::Unsubscribe { consumer: consumer(leaving) });
+        bench.enqueue(["next"]);
+    }
+    assert_eq!(bench.delivered(), ["3:next", "4:next", "2:next"]);
 }
 
 #[test]
