@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark shows its figures")]
 
 use std::{
+    env,
     hint::black_box,
     time::{Duration, Instant},
 };
@@ -20,6 +21,7 @@ const MESSAGES: u64 = 100_000;
 const ROUNDS: usize = 15;
 
 fn main() {
+    report("clone and drop a message, which each case includes", clone_and_drop);
     report("enqueue, deliver without acknowledgement", pass_through);
     report("enqueue, deliver, acknowledge one by one", acknowledge_one_by_one);
     report("enqueue, deliver, acknowledge by 100", acknowledge_by_hundred);
@@ -33,13 +35,26 @@ fn main() {
     report("enqueue with time to live and priority, get", deadlines);
 }
 
-/// Prints the time for each message of the best round of `case`, which times itself.
+/// Prints the time for each message of the best round of `case`, which times itself. An argument of
+/// the program chooses the cases whose name contains it.
 fn report(name: &str, case: fn(&Message) -> Duration) {
+    if env::args().nth(1).is_some_and(|wanted| !wanted.starts_with('-') && !name.contains(&wanted))
+    {
+        return;
+    }
     let mut arena = BytesMut::new();
     let body = Bytes::from_static(&[7; 100]);
     let message = Message::pack(&mut arena, b"exchange", b"routing.key", &[0, 0], body);
     let best = (0..ROUNDS).map(|_| case(&message)).min().unwrap_or_default();
     println!("{:7.1} ns  {name}", best.as_nanos() as f64 / MESSAGES as f64);
+}
+
+fn clone_and_drop(message: &Message) -> Duration {
+    timed(|| {
+        for _ in 0..MESSAGES {
+            black_box(message.clone());
+        }
+    })
 }
 
 fn pass_through(message: &Message) -> Duration {

@@ -173,19 +173,13 @@ impl Model {
     }
 
     fn enqueue(&mut self, message: Message, priority: u8, ttl: Option<u64>) {
-        if self.limits.overflow != Overflow::DropHead {
-            let (more, octets) =
-                if self.setup.quorum { (0, 0) } else { (1, message.body().len() as u64) };
-            if self.is_over(self.ready_count() + more, self.ready_octets() + octets) {
-                if self.limits.overflow == Overflow::RejectPublishDeadLetter
-                    && self.limits.dead_letter
-                {
-                    self.effects
-                        .push(Effect::DeadLetter { message, reason: DeathReason::MaxLength });
-                }
-                self.effects.push(Effect::Refused);
-                return;
+        if self.is_refused(&message) {
+            let dies = self.limits.overflow == Overflow::RejectPublishDeadLetter;
+            if dies && self.limits.dead_letter {
+                self.effects.push(Effect::DeadLetter { message, reason: DeathReason::MaxLength });
             }
+            self.effects.push(Effect::Refused);
+            return;
         }
         let ttl = [ttl, self.limits.ttl].into_iter().flatten().min();
         let position = self.next_position;
@@ -385,8 +379,8 @@ impl Model {
         !self.setup.single_active_consumer || (self.active == Some(id) && !self.is_outranked())
     }
 
-    /// The single active consumer changes if there is none, or, on a quorum queue, if there is one of
-    /// a higher priority and the active one holds nothing.
+    /// The first of the highest priority becomes active if nobody is, or, on a quorum queue, if the
+    /// active one has a lower priority and holds nothing.
     fn elect(&mut self) {
         if !self.setup.single_active_consumer {
             return;
@@ -412,10 +406,6 @@ impl Model {
     }
 
     fn best(&self) -> Option<u64> {
-        let first = self.consumers.first()?;
-        if !self.setup.quorum {
-            return Some(first.id);
-        }
         let highest = self.consumers.iter().map(|consumer| consumer.terms.priority).max()?;
         self.consumers.iter().find(|known| known.terms.priority == highest).map(|known| known.id)
     }
@@ -450,6 +440,17 @@ impl Model {
             let head = self.head().unwrap();
             self.die(head, DeathReason::MaxLength);
         }
+    }
+
+    fn is_refused(&self, message: &Message) -> bool {
+        let (count, octets) = (self.ready_count(), self.ready_octets());
+        if self.limits.overflow == Overflow::DropHead {
+            return false;
+        }
+        if self.setup.quorum {
+            return self.is_over(count, octets);
+        }
+        self.is_over(count + 1, octets + message.body().len() as u64)
     }
 
     fn is_over(&self, count: u64, octets: u64) -> bool {

@@ -30,10 +30,7 @@ fn a_queue_does_what_its_model_does() {
         if let Err(fault) = check(&setup, &steps) {
             let seed = seed.wrapping_add(number);
             let (steps, fault) = shrink(&setup, steps, fault);
-            panic!(
-                "{fault}\nLEVERET_SEED={seed} begins with this sequence; in short:\n\
-                 check(&{setup:?}, &{steps:#?})"
-            );
+            panic!("{fault}\nLEVERET_SEED={seed} begins with this:\n{}", pasteable(&setup, &steps));
         }
     }
 }
@@ -71,16 +68,8 @@ fn check(setup: &Setup, steps: &[Step]) -> Result<(), String> {
         let mut model = Model::new(*setup);
         let mut ledger = Ledger::default();
         for (number, step) in steps.iter().enumerate() {
-            if let Step::Subscribe { terms, .. } = step {
-                let allowed = model.may_subscribe(terms.exclusive);
-                same(
-                    "may subscribe",
-                    subject.queue.may_subscribe(terms.exclusive).is_ok(),
-                    allowed,
-                )?;
-                if !allowed {
-                    continue;
-                }
+            if is_turned_away(*step, &subject, &model)? {
+                continue;
             }
             let message = message_of(*step, number);
             let effects = subject.apply(*step, &message);
@@ -95,6 +84,14 @@ fn check(setup: &Setup, steps: &[Step]) -> Result<(), String> {
         Ok(())
     };
     panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".to_owned()))
+}
+
+/// Whether the step is a consumer that may not attach.
+fn is_turned_away(step: Step, subject: &Subject, model: &Model) -> Result<bool, String> {
+    let Step::Subscribe { terms, .. } = step else { return Ok(false) };
+    let allowed = model.may_subscribe(terms.exclusive);
+    same("may subscribe", subject.queue.may_subscribe(terms.exclusive).is_ok(), allowed)?;
+    Ok(!allowed)
 }
 
 fn same_counts(subject: &Subject, model: &Model) -> Result<(), String> {
@@ -129,6 +126,14 @@ fn shrink(setup: &Setup, mut steps: Vec<Step>, mut fault: String) -> (Vec<Step>,
         length /= 2;
     }
     (steps, fault)
+}
+
+/// The body of a test.
+fn pasteable(setup: &Setup, steps: &[Step]) -> String {
+    let lines: String = steps.iter().map(|step| format!("    {step:?},\n")).collect();
+    let variants =
+        "use super::steps::*;\nuse leveret::model::{Outcome::*, Overflow::*};\nuse Step::*;";
+    format!("{variants}\ncheck(&{setup:?}, &[\n{lines}]).unwrap();")
 }
 
 /// The message that a step enqueues: its body begins with the step's number, which names it.

@@ -40,10 +40,10 @@ pub(super) struct Consumers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Election {
     Everybody,
-    /// One: who registered first (classic queues, which ignore priority here).
-    First,
-    /// One: who registered first among those of the highest priority (quorum queues, RabbitMQ 4.0).
-    HighestPriority,
+    /// One, until it leaves (classic queues).
+    UntilItLeaves,
+    /// One, until one of a higher priority comes and it holds nothing (quorum queues, RabbitMQ 4.0).
+    UntilOutranked,
 }
 
 #[derive(Debug)]
@@ -90,8 +90,8 @@ impl Consumers {
     pub(super) fn new(options: &QueueOptions) -> Self {
         let election = match (options.single_active_consumer, options.kind) {
             (false, _) => Election::Everybody,
-            (true, QueueKind::Classic) => Election::First,
-            (true, QueueKind::Quorum) => Election::HighestPriority,
+            (true, QueueKind::Classic) => Election::UntilItLeaves,
+            (true, QueueKind::Quorum) => Election::UntilOutranked,
         };
         Self {
             election,
@@ -133,7 +133,7 @@ impl Consumers {
         self.ring(priority).members += 1;
         match self.election {
             Election::Everybody => self.enter_ring(slot),
-            Election::First | Election::HighestPriority => self.elect(),
+            Election::UntilItLeaves | Election::UntilOutranked => self.elect(),
         }
     }
 
@@ -214,7 +214,6 @@ impl Consumers {
     /// Tries those again that their channel's credit held back.
     pub(super) fn resume(&mut self) {
         for slot in std::mem::take(&mut self.held) {
-            self.consumer(slot).place = Place::Full;
             self.retry(slot);
         }
     }
@@ -239,13 +238,16 @@ impl Consumers {
         self.election != Election::Everybody
     }
 
-    /// Settles who is active. One who is outranked gets no more, and is relieved when it holds nothing.
+    /// Settles who is active: who came first among those of the highest priority, when nobody is. One
+    /// who is outranked gets no more, and is relieved when it holds nothing.
     fn elect(&mut self) {
+        if self.election == Election::Everybody {
+            return;
+        }
         let Some(best) = self.candidate() else { return };
         if let Some(active) = self.active {
-            if self.consumer(active).priority >= self.consumer(best).priority
-                || self.election == Election::First
-            {
+            let rank = self.consumer(best).priority;
+            if self.election == Election::UntilItLeaves || self.consumer(active).priority >= rank {
                 self.enter_ring(active);
                 return;
             }
@@ -259,23 +261,17 @@ impl Consumers {
     }
 
     fn candidate(&self) -> Option<u32> {
-        let consumers = self.by_id.values().filter_map(|slot| {
-            self.slots[*slot as usize].as_ref().map(|consumer| (*slot, consumer))
+        let consumers = self.slots.iter().zip(0..).filter_map(|(consumer, slot)| {
+            consumer.as_ref().map(|consumer| (consumer.priority, !consumer.serial, slot))
         });
-        let best = match self.election {
-            Election::Everybody => None,
-            Election::First => consumers.min_by_key(|(_, consumer)| consumer.serial),
-            Election::HighestPriority => {
-                consumers.max_by_key(|(_, consumer)| (consumer.priority, !consumer.serial))
-            }
-        };
-        best.map(|(slot, _)| slot)
+        consumers.max().map(|(_, _, slot)| slot)
     }
 
     /// Lets a consumer that stands by take turns.
     fn enter_ring(&mut self, slot: u32) {
-        if self.consumer(slot).place == Place::StandBy {
-            self.consumer(slot).place = Place::Full;
+        let consumer = self.consumer(slot);
+        if consumer.place == Place::StandBy {
+            consumer.place = Place::Full;
             self.retry(slot);
         }
     }
@@ -292,7 +288,7 @@ impl Consumers {
         }
     }
 
-    /// Lets a consumer that was full take turns again, if it has room.
+    /// Lets a consumer outside the ring take turns, if it has room.
     fn retry(&mut self, slot: u32) {
         let consumer = self.consumer(slot);
         if !consumer.has_room() {

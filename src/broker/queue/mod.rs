@@ -10,6 +10,8 @@ mod contents;
 mod expiry;
 mod limits;
 mod ready;
+#[cfg(test)]
+mod tests;
 mod unacked;
 
 use thiserror::Error;
