@@ -22,8 +22,9 @@ use crate::wire::method::ConfirmSelect;
 
 /// How often a publisher that awaits nothing looks for what the broker says.
 const GLANCE: Duration = Duration::from_millis(100);
-/// How long a publisher lets the consumers catch up before it looks again.
-const CATCH_UP: Duration = Duration::from_micros(200);
+/// How long a publisher lets the consumers catch up before it looks again: at first, and at most.
+const CATCH_UP: Duration = Duration::from_micros(50);
+const LONGEST_CATCH_UP: Duration = Duration::from_millis(2);
 
 pub(super) struct Publisher {
     client: Client,
@@ -36,6 +37,7 @@ pub(super) struct Publisher {
     schedule: Option<Schedule>,
     shortest_pause: Duration,
     glanced_at: Instant,
+    catch_up: Duration,
     measured_from_ns: u64,
     lateness_ns: Option<Histogram<u64>>,
 }
@@ -55,6 +57,8 @@ enum Step {
     /// The broker has to say something first.
     Listen,
     Pause(Duration),
+    /// The consumers have to receive something first.
+    CatchUp,
 }
 
 impl Publisher {
@@ -89,6 +93,7 @@ impl Publisher {
             schedule: plan.rate.map(|rate| Schedule::new(rate, plan.publishers)),
             shortest_pause: plan.shortest_pause,
             glanced_at: progress.started,
+            catch_up: CATCH_UP,
             measured_from_ns: plan.measured_from_ns(),
             lateness_ns: plan.latency.then(super::report::histogram),
             progress,
@@ -104,6 +109,7 @@ impl Publisher {
                 Step::Publish(count) => self.publish(count)?,
                 Step::Listen => self.listen()?,
                 Step::Pause(duration) => pause(duration),
+                Step::CatchUp => self.catch_up(),
             }
         }
         while self.window.is_some() && self.inbox.outstanding() > 0 {
@@ -139,7 +145,7 @@ impl Publisher {
             }
         }
         if self.progress.is_behind() {
-            return Step::Pause(CATCH_UP);
+            return Step::CatchUp;
         }
         if let Some(schedule) = self.schedule {
             let (index, now_ns) = (self.index as u64, self.progress.now_ns());
@@ -154,6 +160,7 @@ impl Publisher {
 
     fn publish(&mut self, count: usize) -> Result<(), Failure> {
         let first = self.inbox.published;
+        self.catch_up = CATCH_UP;
         self.note_lateness(first..first + count as u64);
         // Counted before they are written, for the broker may confirm the first of them at once.
         self.inbox.published += count as u64;
@@ -161,6 +168,12 @@ impl Publisher {
         self.client.send(self.block.numbered(first, count))?;
         self.progress.blocked[self.index].set(self.client.is_blocked().into());
         Ok(())
+    }
+
+    /// Pauses, and longer each time: looking often would cost more than the messages do.
+    fn catch_up(&mut self) {
+        pause(self.catch_up);
+        self.catch_up = (self.catch_up * 2).min(LONGEST_CATCH_UP);
     }
 
     fn note_lateness(&mut self, sequences: Range<u64>) {
