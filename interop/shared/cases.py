@@ -80,7 +80,7 @@ def outcome(function, arguments):
                 function(*arguments)
             problems.clear()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is this case's result
-            traceback.print_exc()
+            traceback.print_exc(limit=-3)
             problems[0] = f"{type(error).__name__}: {error}".replace("\n", " ")
 
     thread = threading.Thread(target=body, daemon=True)
