@@ -5,3 +5,9 @@
 
 /// The words everyone uses: names, tables, properties, messages, identities, moments, refusals.
 pub mod model;
+
+/// Bytes to methods and back: frames, the table of methods, contents. Knows `model`.
+pub mod wire;
+
+/// What a broker knows: queues, exchanges and routing. Knows `model`, and no frame, clock or task.
+pub mod broker;
