@@ -197,7 +197,7 @@ def headers_round_trip(broker):
         "decimal": decimal.Decimal("3.14"),
         "text": "Grüße",
         "octets": bytes(range(256)),
-        "timestamp": datetime.datetime(2024, 2, 29, 12, 30, 1),
+        "timestamp": datetime.datetime(2024, 2, 29, 12, 30, 1, tzinfo=datetime.timezone.utc),
         "nothing": None,
         "array": [1, "two", None, [True, [False]], {"deep": b"x"}],
         "table": {"nested": {"deeper": {"deepest": -1}}, "empty": {}, "none": []},

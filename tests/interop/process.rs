@@ -1,0 +1,91 @@
+//! A child process whose output is read line by line, under a time limit, and which ends with its owner.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+/// A running program; dropping it kills it and everything it started.
+pub(crate) struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    /// What it has said, both streams, as far as it has been read here.
+    pub(crate) said: String,
+}
+
+impl Process {
+    /// Starts `command` in a process group of its own.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        use std::os::unix::process::CommandExt;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let (sender, lines) = channel();
+        let outputs: [Box<dyn Read + Send>; 2] = [
+            Box::new(child.stdout.take().expect("it was piped")),
+            Box::new(child.stderr.take().expect("it was piped")),
+        ];
+        for output in outputs {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    // After its owner has gone, the output is still read: a full pipe would stop it.
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Self { child, lines, said: String::new() }
+    }
+
+    /// The next line that `wanted` accepts; panics when it does not come within `limit` of silence.
+    pub(crate) fn line(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> String {
+        loop {
+            let line = self.lines.recv_timeout(limit).unwrap_or_else(|error| {
+                panic!("the line that was waited for did not come ({error}):\n{}", self.said)
+            });
+            self.said.push_str(&line);
+            self.said.push('\n');
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for its end; panics when it says nothing for longer than `limit`.
+    pub(crate) fn end(&mut self, limit: Duration) -> ExitStatus {
+        use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
+        loop {
+            match self.lines.recv_timeout(limit) {
+                Ok(line) => {
+                    self.said.push_str(&line);
+                    self.said.push('\n');
+                }
+                Err(Disconnected) => return self.child.wait().expect("it was started here"),
+                Err(Timeout) => panic!("silent for {limit:?}, and not at its end:\n{}", self.said),
+            }
+        }
+    }
+
+    /// Sends `signal` (a name that `kill` knows) to the program itself.
+    pub(crate) fn signal(&self, signal: &str) {
+        kill(signal, &self.child.id().to_string());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        kill("KILL", &format!("-{}", self.child.id()));
+        let _ = self.child.wait();
+    }
+}
+
+fn kill(signal: &str, target: &str) {
+    let _ = Command::new("kill").args(["-s", signal, "--", target]).stderr(Stdio::null()).status();
+}
