@@ -12,6 +12,8 @@ mod documents;
 #[cfg(test)]
 mod lapin_client;
 #[cfg(test)]
+mod namespace;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod relay;

@@ -1,12 +1,15 @@
 //! A child process whose output is read line by line, under a time limit, and which ends with its owner.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
     time::Duration,
 };
+
+/// How long a process may be silent after it was asked to end.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// A running program; dropping it kills it and everything it started.
 pub(crate) struct Process {
@@ -19,14 +22,19 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command` in a process group of its own.
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::try_start(command)
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"))
+    }
+
+    /// Starts `command` where it is no failure that its program is missing.
+    pub(crate) fn try_start(command: &mut Command) -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+            .spawn()?;
         let (sender, lines) = channel();
         let outputs: [Box<dyn Read + Send>; 2] = [
             Box::new(child.stdout.take().expect("it was piped")),
@@ -41,19 +49,27 @@ impl Process {
                 }
             });
         }
-        Self { child, lines, said: String::new() }
+        Ok(Self { child, lines, said: String::new() })
     }
 
-    /// The next line that `wanted` accepts; panics when it does not come within `limit` of silence.
+    /// The next line that `wanted` accepts; panics when it ends or is silent for `limit` before.
     pub(crate) fn line(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> String {
+        self.try_line(limit, wanted)
+            .unwrap_or_else(|| panic!("a line that was waited for did not come:\n{}", self.said))
+    }
+
+    /// The next line that `wanted` accepts, unless it ends or is silent for `limit` before.
+    pub(crate) fn try_line(
+        &mut self,
+        limit: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Option<String> {
         loop {
-            let line = self.lines.recv_timeout(limit).unwrap_or_else(|error| {
-                panic!("the line that was waited for did not come ({error}):\n{}", self.said)
-            });
+            let line = self.lines.recv_timeout(limit).ok()?;
             self.said.push_str(&line);
             self.said.push('\n');
             if wanted(&line) {
-                return line;
+                return Some(line);
             }
         }
     }
@@ -73,6 +89,10 @@ impl Process {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends `signal` (a name that `kill` knows) to the program itself.
     pub(crate) fn signal(&self, signal: &str) {
         kill(signal, &self.child.id().to_string());
@@ -81,6 +101,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // A broker gets the chance to end what it started; then whatever is left of the group goes.
+        self.signal("TERM");
+        while self.lines.recv_timeout(ENDING).is_ok() {}
         kill("KILL", &format!("-{}", self.child.id()));
         let _ = self.child.wait();
     }
