@@ -63,10 +63,8 @@ pub(crate) fn fresh_directory() -> PathBuf {
 fn authority(address: &str) -> (String, u16) {
     let authority = address.rsplit('@').next().unwrap_or(address);
     let authority = authority.trim_start_matches("amqp://").split('/').next().unwrap_or(authority);
-    let (host, port) = authority
-        .trim()
-        .rsplit_once(':')
-        .unwrap_or_else(|| panic!("`{address}` names no port"));
+    let (host, port) =
+        authority.trim().rsplit_once(':').unwrap_or_else(|| panic!("`{address}` names no port"));
     let port = port.parse().unwrap_or_else(|_| panic!("`{address}` names no port"));
     (host.to_owned(), port)
 }

@@ -72,10 +72,8 @@ fn check(client: &str) {
     let broker = Broker::start();
     let mut process = Process::start(run().args([client, &broker.url()]));
     let status = process.end(SILENCE);
-    let missing: Vec<_> = CASES
-        .iter()
-        .filter(|case| !process.said.lines().any(|line| holds(line, case)))
-        .collect();
+    let missing: Vec<_> =
+        CASES.iter().filter(|case| !process.said.lines().any(|line| holds(line, case))).collect();
     assert!(
         status.success() && missing.is_empty(),
         "{client}: {status}; not held: {missing:?}\n{}",

@@ -79,7 +79,9 @@ fn old_client_api() {
 
 #[test]
 fn administration_is_left_out() {
-    println!("documents: the group `administration` needs command-line tools that are not there yet");
+    println!(
+        "documents: the group `administration` needs command-line tools that are not there yet"
+    );
 }
 
 /// One group of examples: a fresh broker on a host of its own, and a Python with the right pika.

@@ -25,7 +25,8 @@ async fn publish_consume() {
     let options = QueueDeclareOptions { auto_delete: true, ..Default::default() };
     soon(channel.queue_declare(queue.clone(), options, table([]))).await;
     let bind = QueueBindOptions::default();
-    soon(channel.queue_bind(queue.clone(), exchange.clone(), "a.*.c".into(), bind, table([]))).await;
+    soon(channel.queue_bind(queue.clone(), exchange.clone(), "a.*.c".into(), bind, table([])))
+        .await;
     let sent = every_property();
     for number in 0..100 {
         let body = format!("{number}");
@@ -325,8 +326,7 @@ async fn error_403() {
     let broker = Broker::start();
     let connection = connect(&broker).await;
     let reserved = ShortString::from(format!("amq.{}", unique()));
-    let text =
-        format!("ACCESS_REFUSED - queue name '{reserved}' contains reserved prefix 'amq.*'");
+    let text = format!("ACCESS_REFUSED - queue name '{reserved}' contains reserved prefix 'amq.*'");
     let channel = soon(connection.create_channel()).await;
     let options = QueueDeclareOptions::default();
     refused(channel.queue_declare(reserved, options, table([])), 403, &text).await;
@@ -447,11 +447,7 @@ async fn soon<T>(answer: impl Future<Output = lapin::Result<T>>) -> T {
 }
 
 /// Expects the answer to be a close with exactly this code and text.
-async fn refused<T: Debug>(
-    answer: impl Future<Output = lapin::Result<T>>,
-    code: u16,
-    text: &str,
-) {
+async fn refused<T: Debug>(answer: impl Future<Output = lapin::Result<T>>, code: u16, text: &str) {
     let answer = timeout(PATIENCE, answer).await.expect("an answer comes in time");
     let error: Error = answer.expect_err("it is refused");
     let ErrorKind::ProtocolError(close) = error.kind() else {

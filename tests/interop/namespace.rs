@@ -24,7 +24,8 @@ impl Host {
     pub(crate) fn find() -> Result<Self, String> {
         let user = ["--user", "--map-root-user"];
         let entering_user = ["--user", "--preserve-credentials"];
-        if let Some(host) = Self::namespace(&[], &[]).or_else(|| Self::namespace(&user, &entering_user))
+        if let Some(host) =
+            Self::namespace(&[], &[]).or_else(|| Self::namespace(&user, &entering_user))
         {
             return Ok(host);
         }

@@ -3,7 +3,7 @@
 use std::{
     io::{self, BufRead, BufReader, Read},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, Sender, channel},
     thread,
     time::Duration,
 };
@@ -36,19 +36,8 @@ impl Process {
             .process_group(0)
             .spawn()?;
         let (sender, lines) = channel();
-        let outputs: [Box<dyn Read + Send>; 2] = [
-            Box::new(child.stdout.take().expect("it was piped")),
-            Box::new(child.stderr.take().expect("it was piped")),
-        ];
-        for output in outputs {
-            let sender = sender.clone();
-            thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    // After its owner has gone, the output is still read: a full pipe would stop it.
-                    let _ = sender.send(line);
-                }
-            });
-        }
+        forward(child.stdout.take().expect("it was piped"), sender.clone());
+        forward(child.stderr.take().expect("it was piped"), sender);
         Ok(Self { child, lines, said: String::new() })
     }
 
@@ -107,6 +96,16 @@ impl Drop for Process {
         kill("KILL", &format!("-{}", self.child.id()));
         let _ = self.child.wait();
     }
+}
+
+/// Sends the lines of `output` as they come. It is read to its end even when nobody listens any
+/// more: a full pipe would stop the process.
+fn forward(output: impl Read + Send + 'static, lines: Sender<String>) {
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let _ = lines.send(line);
+        }
+    });
 }
 
 fn kill(signal: &str, target: &str) {
