@@ -9,8 +9,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use leveret::{
-    broker::queue::{Arrival, Command, DELIVERY_OVERHEAD, Effect, Outcome, Queue, Subscription},
-    model::{ChannelCredit, ConnectionId, ConsumerId, Message, Moment, Position, QueueOptions},
+    broker::queue::{Arrival, Command, DELIVERY_OVERHEAD, Effect, Queue, Subscription},
+    model::{
+        ChannelCredit, ConnectionId, ConsumerId, Message, Moment, Outcome, Position, QueueOptions,
+    },
 };
 
 /// Messages of one round, and rounds; the best round counts, since others share the machine.

@@ -58,6 +58,13 @@ impl ChannelCredit {
     }
 }
 
+/// The same channel's credit, whatever it amounts to.
+impl PartialEq for ChannelCredit {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

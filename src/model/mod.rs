@@ -1,7 +1,9 @@
 //! The words everyone uses: plain data, validated on construction, knowing nobody.
 
+pub mod arguments;
 pub mod credit;
 pub mod field_value;
+pub mod history;
 pub mod identity;
 pub mod malformed;
 pub mod message;
@@ -15,9 +17,13 @@ pub mod table;
 
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;
+pub use history::{Death, DeathReason, History, Place};
 pub use identity::{ChannelNumber, ConnectionId, ConsumerId, DeliveryTag, Position, QueueId};
 pub use malformed::Malformed;
-pub use message::{Delivery, Message, Outcome, Publication, Published, Settlement};
+pub use message::{
+    DELIVERY_OVERHEAD, Delivery, Message, Outcome, PACKED_BODY_LIMIT, Publication, Published,
+    Settlement,
+};
 pub use moment::Moment;
 pub use name::{
     ConsumerTag, ExchangeName, LongString, NameTooLong, QueueName, RoutingKey, ShortString,

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use super::{
-    Queue,
-    command::{DeathReason, Effect},
-};
-use crate::model::Moment;
+use super::{Queue, command::Effect};
+use crate::model::{DeathReason, Moment};
 
 /// What a queue knows of time.
 #[derive(Debug)]

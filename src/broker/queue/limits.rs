@@ -1,11 +1,7 @@
 //! How much a queue holds, what it does about more, and how often a message may come back.
 
-use super::{
-    Queue,
-    command::{DeathReason, Effect},
-    contents::Entry,
-};
-use crate::model::{Message, Overflow, QueueKind};
+use super::{Queue, command::Effect, contents::Entry};
+use crate::model::{DeathReason, Message, Overflow, QueueKind};
 
 impl Queue {
     /// Whether a message must be refused. This is asked before a consumer is: a queue that refuses

@@ -15,12 +15,13 @@ mod unacked;
 use thiserror::Error;
 
 pub use self::{
-    command::{Arrival, Command, DELIVERY_OVERHEAD, DeathReason, Effect, Subscription},
+    command::{Arrival, Command, DELIVERY_OVERHEAD, Effect, Subscription},
     contents::{Contents, Entry, Fact},
 };
 use self::{consumers::Consumers, expiry::Alarm, unacked::Holder};
 use crate::model::{
-    ChannelCredit, ConsumerId, Message, Moment, Outcome, Position, QueueKind, QueueOptions,
+    ChannelCredit, ConsumerId, DeathReason, Message, Moment, Outcome, Position, QueueKind,
+    QueueOptions,
 };
 
 /// A queue.

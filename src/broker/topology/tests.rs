@@ -1,0 +1,1 @@
+//! Declaring, binding and routing, through the topology's face.

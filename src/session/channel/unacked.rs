@@ -1,0 +1,214 @@
+//! What is out with the client: delivery tags and the places in queues that they stand for.
+
+use std::collections::VecDeque;
+
+use crate::model::{Position, QueueId};
+
+/// Settled entries may stay in the ledger up to this many, and up to as many as are unsettled.
+const FEW: usize = 64;
+
+/// The deliveries of one channel that the client has yet to settle, in the order of their tags.
+///
+/// Tags without a delivery to settle (`no_ack`) are not recorded, so an entry is looked for where
+/// it would be were there none, then by halves. Settling in the middle leaves a settled entry
+/// behind; these are swept out before they outnumber the others.
+#[derive(Debug, Default)]
+pub(super) struct Unacked {
+    entries: VecDeque<Entry>,
+    settled: usize,
+    last_tag: u64,
+}
+
+/// One delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    tag: u64,
+    queue: QueueId,
+    position: Position,
+    is_settled: bool,
+}
+
+/// A delivery that was taken out of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) tag: u64,
+    pub(super) queue: QueueId,
+    pub(super) position: Position,
+}
+
+impl Entry {
+    fn taken(&self) -> Taken {
+        Taken { tag: self.tag, queue: self.queue, position: self.position }
+    }
+}
+
+impl Unacked {
+    /// The tag of the next delivery, which nobody will settle.
+    pub(super) fn skip(&mut self) -> u64 {
+        self.last_tag += 1;
+        self.last_tag
+    }
+
+    /// Records a delivery under the next tag.
+    pub(super) fn record(&mut self, queue: QueueId, position: Position) -> u64 {
+        self.last_tag += 1;
+        self.entries.push_back(Entry { tag: self.last_tag, queue, position, is_settled: false });
+        self.last_tag
+    }
+
+    /// Takes out the delivery of that tag.
+    pub(super) fn take(&mut self, tag: u64) -> Option<Taken> {
+        let index = self.find(tag)?;
+        let entry = self.entries[index];
+        if index == 0 {
+            self.entries.pop_front();
+            self.drop_settled_front();
+        } else {
+            self.entries[index].is_settled = true;
+            self.settled += 1;
+            self.sweep();
+        }
+        Some(entry.taken())
+    }
+
+    /// Takes out every delivery up to that tag, which must itself be outstanding; 0 is all.
+    pub(super) fn take_through(&mut self, tag: u64, mut each: impl FnMut(Taken)) -> bool {
+        let last = match tag {
+            0 => self.entries.len(),
+            tag => match self.find(tag) {
+                Some(index) => index + 1,
+                None => return false,
+            },
+        };
+        for entry in self.entries.drain(..last) {
+            if entry.is_settled {
+                self.settled -= 1;
+            } else {
+                each(entry.taken());
+            }
+        }
+        self.drop_settled_front();
+        true
+    }
+
+    /// Puts back what a transaction had taken out, and does not settle.
+    pub(super) fn restore(&mut self, taken: impl IntoIterator<Item = Taken>) {
+        for Taken { tag, queue, position } in taken {
+            let index = self.entries.partition_point(|entry| entry.tag < tag);
+            let entry = Entry { tag, queue, position, is_settled: false };
+            match self.entries.get_mut(index) {
+                Some(present) if present.tag == tag => {
+                    *present = entry;
+                    self.settled -= 1;
+                }
+                _ => self.entries.insert(index, entry),
+            }
+        }
+    }
+
+    #[inline]
+    fn find(&self, tag: u64) -> Option<usize> {
+        let first = self.entries.front()?.tag;
+        let guess = usize::try_from(tag.checked_sub(first)?).ok()?;
+        let index = match self.entries.get(guess) {
+            Some(entry) if entry.tag == tag => guess,
+            // Tags are missing, so the entry can only lie further in front.
+            _ => self.entries.binary_search_by_key(&tag, |entry| entry.tag).ok()?,
+        };
+        (!self.entries[index].is_settled).then_some(index)
+    }
+
+    fn drop_settled_front(&mut self) {
+        while self.settled > 0 && self.entries.front().is_some_and(|entry| entry.is_settled) {
+            self.entries.pop_front();
+            self.settled -= 1;
+        }
+    }
+
+    fn sweep(&mut self) {
+        if self.settled > FEW && self.settled > self.entries.len() / 2 {
+            self.entries.retain(|entry| !entry.is_settled);
+            self.settled = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(deliveries: u64) -> Unacked {
+        let mut unacked = Unacked::default();
+        for position in 1..=deliveries {
+            assert_eq!(unacked.record(QueueId(1), Position(position)), position);
+        }
+        unacked
+    }
+
+    fn taken(unacked: &mut Unacked, tag: u64) -> Option<(u64, u64)> {
+        unacked.take(tag).map(|taken| (taken.queue.0, taken.position.0))
+    }
+
+    fn taken_through(unacked: &mut Unacked, tag: u64) -> Option<Vec<u64>> {
+        let mut positions = Vec::new();
+        let found = unacked.take_through(tag, |taken| positions.push(taken.position.0));
+        found.then_some(positions)
+    }
+
+    #[test]
+    fn a_delivery_is_settled_once() {
+        let mut unacked = ledger(3);
+        assert_eq!(taken(&mut unacked, 2), Some((1, 2)));
+        assert_eq!(taken(&mut unacked, 2), None);
+        assert_eq!(taken(&mut unacked, 0), None);
+        assert_eq!(taken(&mut unacked, 4), None);
+        assert_eq!(taken(&mut unacked, 1), Some((1, 1)));
+        assert_eq!(taken(&mut unacked, 3), Some((1, 3)));
+        assert!(unacked.entries.is_empty());
+    }
+
+    #[test]
+    fn multiple_settles_what_is_left_up_to_a_tag_that_is_outstanding() {
+        let mut unacked = ledger(5);
+        unacked.take(2);
+        assert_eq!(taken_through(&mut unacked, 2), None);
+        assert_eq!(taken_through(&mut unacked, 6), None);
+        assert_eq!(taken_through(&mut unacked, 3), Some(vec![1, 3]));
+        assert_eq!(taken_through(&mut unacked, 0), Some(vec![4, 5]));
+        assert_eq!(taken_through(&mut unacked, 0), Some(vec![]));
+    }
+
+    #[test]
+    fn tags_that_nobody_settles_leave_no_trace() {
+        let mut unacked = Unacked::default();
+        unacked.record(QueueId(1), Position(10));
+        for _ in 0..1000 {
+            unacked.skip();
+        }
+        assert_eq!(unacked.record(QueueId(1), Position(11)), 1002);
+        assert_eq!(taken(&mut unacked, 500), None);
+        assert_eq!(taken(&mut unacked, 1002), Some((1, 11)));
+        assert_eq!(taken(&mut unacked, 1), Some((1, 10)));
+    }
+
+    #[test]
+    fn an_old_delivery_does_not_make_the_ledger_grow() {
+        let mut unacked = ledger(1);
+        for _ in 0..100_000 {
+            let tag = unacked.record(QueueId(1), Position(1));
+            assert!(unacked.take(tag).is_some());
+        }
+        assert!(unacked.entries.len() <= 2 * FEW + 2, "{} entries", unacked.entries.len());
+        let late = unacked.record(QueueId(2), Position(7));
+        assert_eq!(taken(&mut unacked, late), Some((2, 7)));
+        assert!(unacked.take(1).is_some());
+    }
+
+    #[test]
+    fn what_a_transaction_gives_back_is_outstanding_again() {
+        let mut unacked = ledger(3);
+        let held = [2, 1].map(|tag| unacked.take(tag).unwrap());
+        unacked.restore(held);
+        assert_eq!(taken_through(&mut unacked, 0), Some(vec![1, 2, 3]));
+    }
+}

@@ -1,0 +1,396 @@
+//! One client's conversation, without a socket and without a clock: octets and answers in, requests
+//! and octets out.
+//!
+//! After any input the shell asks [`Session::next_request`] until there is none, answering each as
+//! soon as it can, then writes what [`Session::transmit`] gives.
+
+mod alarm;
+mod authentication;
+mod batch;
+mod channel;
+mod connection;
+mod consumers;
+mod exception;
+mod farewell;
+mod handshake;
+mod heartbeat;
+mod held;
+mod incoming;
+mod naming;
+mod outgoing;
+mod phase;
+pub mod request;
+mod settings;
+mod tuning;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::{Bytes, BytesMut};
+
+use self::{
+    alarm::Alarm,
+    channel::{Channel, content::PUBLISH},
+    connection::{Connection, Then},
+    exception::{Exception, Fault, NO_METHOD},
+    handshake::{ExpectHeader, Handshake, Step},
+    heartbeat::Heartbeat,
+    held::Held,
+    phase::Phase,
+    request::{Answer, Event, Reply, Request},
+    tuning::Tuning,
+};
+pub use self::{authentication::Mechanism, farewell::Disposition, settings::Settings};
+use crate::{
+    model::{ChannelNumber, ConnectionId, Delivery, Moment, Published, Refusal},
+    wire::method::ConnectionUnblocked,
+};
+
+/// Octets of input that may wait while the session waits for an answer.
+const INPUT_LIMIT: usize = 1024 * 1024;
+
+/// One client's connection.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    input: BytesMut,
+    connection: Connection,
+    channels: BTreeMap<u16, Box<Channel>>,
+    held: Held,
+    /// A fault that waits for what was gathered before it.
+    deferred: Option<(u16, Exception)>,
+    /// The request that must be answered before any other is made, and what follows its answer.
+    awaiting: Option<Then>,
+    tuning: Tuning,
+    heartbeat: Heartbeat,
+    alarm: Alarm,
+    handshake_deadline: Moment,
+    /// The broker knows the connection, and has to be told when it ends.
+    is_admitted: bool,
+}
+
+impl Session {
+    /// A session for a client that has just connected. `entropy` makes the names that it draws
+    /// differ from those of other sessions.
+    pub fn new(settings: Arc<Settings>, id: ConnectionId, entropy: u128, now: Moment) -> Self {
+        let handshake_deadline = now + settings.handshake_timeout;
+        Self {
+            phase: Phase::Handshake(Handshake::Header(ExpectHeader)),
+            input: BytesMut::new(),
+            connection: Connection::new(settings, id, entropy),
+            channels: BTreeMap::new(),
+            held: Held::default(),
+            deferred: None,
+            awaiting: None,
+            tuning: Tuning::initial(),
+            heartbeat: Heartbeat::new(0, now),
+            alarm: Alarm::default(),
+            handshake_deadline,
+            is_admitted: false,
+        }
+    }
+
+    /// Where the shell reads the socket into. [`Self::received`] says that it has.
+    pub fn input(&mut self) -> &mut BytesMut {
+        &mut self.input
+    }
+
+    /// Octets have been added to the input.
+    pub fn received(&mut self, now: Moment) {
+        self.heartbeat.received(now);
+    }
+
+    /// The peer is gone. What must still be asked of the broker comes out of
+    /// [`Self::next_request`]; nothing is written any more.
+    pub fn disconnected(&mut self, _now: Moment) {
+        self.vanish(Disposition::Close);
+        self.input.clear();
+    }
+
+    /// What to ask of the broker next, read from the input on demand.
+    pub fn next_request(&mut self, now: Moment) -> Option<Request> {
+        loop {
+            if self.awaiting.is_some() {
+                return None;
+            }
+            if let Some((request, then)) = self.connection.next_request() {
+                let is_ordered = match &request {
+                    Request::Operate { .. } | Request::Replenish(_) | Request::Resume(_) => false,
+                    Request::Login(_)
+                    | Request::OpenVirtualHost(_)
+                    | Request::Publish(_)
+                    | Request::Settle(_)
+                    | Request::Leave => true,
+                };
+                self.awaiting = is_ordered.then_some(then);
+                return Some(request);
+            }
+            self.progress(now);
+            if !self.connection.is_asking() {
+                return None;
+            }
+        }
+    }
+
+    /// The broker's answer to a request.
+    pub fn answer(&mut self, answer: Answer, now: Moment) {
+        match answer {
+            Answer::Admitted(result) => {
+                self.awaiting = None;
+                self.admitted(result, now);
+            }
+            Answer::Opened(result) => {
+                self.awaiting = None;
+                self.opened(result, now);
+            }
+            Answer::Published(published) => {
+                self.awaiting = None;
+                self.published(published, now);
+            }
+            Answer::Settled => {
+                if let Some(Then::EndChannel(channel)) = self.awaiting.take() {
+                    self.cleaned(channel);
+                }
+            }
+            Answer::Done { channel, result } => self.operated(channel, result, now),
+            Answer::Left => {
+                self.awaiting = None;
+                self.left(now);
+            }
+        }
+    }
+
+    /// Something that the broker tells unasked.
+    pub fn notify(&mut self, event: Event, now: Moment) {
+        match event {
+            Event::Deliver(delivery) => self.deliver(&delivery),
+            Event::ConsumerCancelled(id) => {
+                let channel = self.connection.consumers.find(id).map(|consumer| consumer.channel);
+                if let Some(channel) = channel.and_then(|number| self.channels.get_mut(&number)) {
+                    channel.cancelled(id, &mut self.connection);
+                }
+            }
+            Event::Blocked(reason) => self.alarm.raise(reason),
+            Event::Unblocked => {
+                if self.alarm.clear() {
+                    self.heartbeat.set_deaf(false, now);
+                    if self.alarm.is_announced {
+                        self.connection.outgoing.method(0, ConnectionUnblocked {});
+                    }
+                }
+            }
+            Event::Close(reason) => match self.phase {
+                Phase::Running => self.close(&Fault::Forced(reason).by(NO_METHOD), now),
+                Phase::Handshake(_) => self.vanish(Disposition::Reset),
+                Phase::Ending(_) => {}
+            },
+        }
+    }
+
+    /// Moves what is to be written to `out`, in order.
+    pub fn transmit(&mut self, out: &mut VecDeque<Bytes>) {
+        if self.connection.outgoing.take(out) {
+            self.heartbeat.sent();
+            self.connection.handed_over();
+        }
+    }
+
+    /// Everything transmitted has been written to the socket.
+    pub fn flushed(&mut self, _now: Moment) {
+        self.connection.replenish();
+    }
+
+    /// A deadline may have come.
+    pub fn tick(&mut self, now: Moment) {
+        match &mut self.phase {
+            Phase::Handshake(_) if self.handshake_deadline <= now => {
+                return self.vanish(Disposition::Close);
+            }
+            Phase::Ending(farewell) => return farewell.tick(now),
+            Phase::Handshake(_) | Phase::Running => {}
+        }
+        if self.heartbeat.is_lost(now) {
+            return self.vanish(Disposition::Reset);
+        }
+        if self.heartbeat.is_due(now) {
+            self.connection.outgoing.heartbeat();
+        }
+    }
+
+    /// When [`Self::tick`] is due, and what for.
+    pub fn deadline(&self) -> Option<(Moment, &'static str)> {
+        let heartbeat = self.heartbeat.deadline().map(|moment| (moment, "heartbeat"));
+        match &self.phase {
+            Phase::Handshake(_) => {
+                let handshake = Some((self.handshake_deadline, "handshake"));
+                handshake.into_iter().chain(heartbeat).min()
+            }
+            Phase::Running => heartbeat,
+            Phase::Ending(farewell) => farewell.deadline().map(|moment| (moment, "close")),
+        }
+    }
+
+    /// Whether the shell is to read the socket. Without it, back-pressure reaches the client.
+    pub fn wants_input(&self) -> bool {
+        match &self.phase {
+            Phase::Ending(_) => true,
+            Phase::Handshake(_) => self.input.len() < INPUT_LIMIT,
+            Phase::Running => {
+                let is_stuck = self.input.len() >= INPUT_LIMIT && self.awaiting.is_some();
+                !self.alarm.is_blocking() && self.held.has_room() && !is_stuck
+            }
+        }
+    }
+
+    /// What the shell is to do with the socket.
+    pub fn disposition(&self) -> Disposition {
+        match &self.phase {
+            Phase::Handshake(_) | Phase::Running => Disposition::Keep,
+            Phase::Ending(farewell) => farewell.disposition,
+        }
+    }
+
+    /// Whether nothing is left to be asked of the broker, nor to be expected from the client.
+    pub fn is_finished(&self) -> bool {
+        matches!(&self.phase, Phase::Ending(farewell) if farewell.is_finished())
+    }
+
+    /// Reads on, until there is something to ask or nothing more to read.
+    fn progress(&mut self, now: Moment) {
+        match &mut self.phase {
+            Phase::Handshake(_) => self.shake_hands(now),
+            Phase::Running => self.walk(now),
+            Phase::Ending(_) => self.read_farewell(),
+        }
+        self.connection.close_batch();
+        if !self.connection.is_asking() {
+            self.leave(now);
+        }
+    }
+
+    fn shake_hands(&mut self, now: Moment) {
+        while let Phase::Handshake(handshake) = &mut self.phase {
+            match handshake.read(&mut self.input, &mut self.connection) {
+                Ok(Some(Step::Taken)) => {}
+                Ok(Some(Step::Tuned(tuning))) => {
+                    self.tuning = tuning;
+                    self.heartbeat = Heartbeat::new(tuning.heartbeat, now);
+                }
+                Ok(None) => return,
+                Err(broken) => self.break_off(broken, now),
+            }
+        }
+    }
+
+    fn admitted(&mut self, result: Result<(), Refusal>, now: Moment) {
+        self.is_admitted = result.is_ok();
+        if let Phase::Handshake(handshake) = &mut self.phase
+            && let Err(broken) = handshake.admitted(result, &mut self.connection)
+        {
+            self.break_off(broken, now);
+        }
+    }
+
+    fn opened(&mut self, result: Result<(), Refusal>, now: Moment) {
+        let Phase::Handshake(handshake) = &mut self.phase else {
+            return;
+        };
+        match handshake.opened(result, &mut self.connection) {
+            Ok(Some((tuning, capabilities))) => {
+                self.tuning = tuning;
+                self.alarm.is_announced = capabilities.connection_blocked;
+                self.phase = Phase::Running;
+            }
+            Ok(None) => {}
+            Err(broken) => self.break_off(broken, now),
+        }
+    }
+
+    fn operated(&mut self, channel: ChannelNumber, result: Result<Reply, Refusal>, now: Moment) {
+        let Some(found) = self.channels.get_mut(&channel.0) else {
+            return;
+        };
+        if let Err(exception) = found.answered(result, &mut self.connection) {
+            self.fail(channel.0, &exception, now);
+        }
+        while let Some(clean) = self.connection.next_clean() {
+            self.cleaned(clean);
+        }
+    }
+
+    /// A channel has given everything back: its number is free if the client knows.
+    fn cleaned(&mut self, channel: u16) {
+        if let Some(found) = self.channels.get_mut(&channel)
+            && found.cleaned(&mut self.connection)
+        {
+            self.channels.remove(&channel);
+        }
+    }
+
+    #[inline]
+    fn deliver(&mut self, delivery: &Delivery) {
+        let consumer = self.connection.consumers.find(delivery.consumer);
+        let channel = consumer.and_then(|consumer| self.channels.get_mut(&consumer.channel));
+        match channel {
+            Some(channel) => channel.deliver(delivery, &mut self.connection),
+            None => self.connection.give_back(delivery.queue, delivery.position),
+        }
+    }
+
+    fn published(&mut self, published: Vec<Published>, now: Moment) {
+        let mut confirmed: Vec<u16> = Vec::new();
+        for fate in published {
+            match fate {
+                Published::Confirmed { channel, number } => {
+                    if let Some(found) = self.channels.get_mut(&channel.0) {
+                        found.confirm(number);
+                    }
+                    if confirmed.last() != Some(&channel.0) {
+                        confirmed.push(channel.0);
+                    }
+                }
+                Published::Rejected { channel, number } => {
+                    if let Some(found) = self.channels.get_mut(&channel.0) {
+                        found.reject(number, &mut self.connection);
+                    }
+                }
+                Published::Unroutable { channel, message } => {
+                    if let Some(found) = self.channels.get(&channel.0) {
+                        found.return_unroutable(&message, &mut self.connection);
+                    }
+                }
+                Published::Refused { channel, refusal } => {
+                    self.flush_confirms(channel.0);
+                    self.fail(channel.0, &Fault::Refused(refusal).by(PUBLISH), now);
+                }
+            }
+        }
+        for channel in confirmed {
+            self.flush_confirms(channel);
+        }
+    }
+
+    fn flush_confirms(&mut self, channel: u16) {
+        if let Some(found) = self.channels.get_mut(&channel) {
+            found.flush_confirms(&mut self.connection);
+        }
+    }
+
+    /// Ends the channel, or the connection, as the fault's code has it.
+    fn fail(&mut self, channel: u16, exception: &Exception, now: Moment) {
+        if matches!(self.phase, Phase::Ending(_)) {
+            return;
+        }
+        match self.channels.get_mut(&channel) {
+            Some(found) if !exception.ends_connection() => {
+                found.fail(exception, &mut self.connection);
+            }
+            _ => self.close(exception, now),
+        }
+    }
+}

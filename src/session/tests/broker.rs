@@ -1,0 +1,230 @@
+//! A broker that is just good enough to talk to: queues by name, bound by name, one consumer each.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    model::{
+        ConsumerId, Delivery, Message, Outcome, Position, Publication, Published, QueueId,
+        QueueName, Refusal, Resource, ResourceKind, ShortString, VirtualHostName,
+    },
+    session::request::{Answer, Event, Got, Operation, Reply, Request},
+};
+
+#[derive(Default)]
+pub(super) struct Broker {
+    pub(super) queues: BTreeMap<QueueName, Queue>,
+    pub(super) events: Vec<Event>,
+    /// Publications to this queue are refused by it.
+    pub(super) full: Option<&'static str>,
+    transaction: Vec<Publication>,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) id: QueueId,
+    pub(super) ready: VecDeque<(Position, Message, bool)>,
+    pub(super) out: BTreeMap<Position, Message>,
+    last: u64,
+    consumer: Option<(ConsumerId, bool)>,
+}
+
+impl Broker {
+    pub(super) fn execute(&mut self, request: &Request) -> Option<Answer> {
+        Some(match request {
+            Request::Login(login) if login.password == "wrong" => {
+                Answer::Admitted(Err(Refusal::LoginRefused))
+            }
+            Request::Login(_) => Answer::Admitted(Ok(())),
+            Request::OpenVirtualHost(name) if *name == "/" => Answer::Opened(Ok(())),
+            Request::OpenVirtualHost(name) => {
+                Answer::Opened(Err(Refusal::VirtualHostNotFound(name.clone())))
+            }
+            Request::Publish(publications) => Answer::Published(self.publish(publications)),
+            Request::Settle(settlements) => {
+                for settled in settlements {
+                    for position in &settled.positions {
+                        self.settle(settled.queue, *position, settled.outcome);
+                    }
+                }
+                Answer::Settled
+            }
+            Request::Replenish(_) | Request::Resume(_) => return None,
+            Request::Operate { channel, operation } => {
+                Answer::Done { channel: *channel, result: self.operate(operation) }
+            }
+            Request::Leave => Answer::Left,
+        })
+    }
+
+    pub(super) fn ready(&self, name: &str) -> usize {
+        self.queues.get(name.as_bytes()).map_or(0, |queue| queue.ready.len())
+    }
+
+    fn publish(&mut self, publications: &[Publication]) -> Vec<Published> {
+        let mut fates = Vec::new();
+        let mut refused = Vec::new();
+        for publication in publications {
+            let channel = publication.channel;
+            if refused.contains(&channel) {
+                continue;
+            }
+            let message = &publication.message;
+            if !message.exchange().is_empty() {
+                let refusal = not_found(ResourceKind::Exchange, message.exchange());
+                fates.push(Published::Refused { channel, refusal });
+                refused.push(channel);
+                continue;
+            }
+            if publication.transactional {
+                self.transaction.push(publication.clone());
+                continue;
+            }
+            let is_routed = self.enqueue(message);
+            if !is_routed && publication.mandatory {
+                fates.push(Published::Unroutable { channel, message: message.clone() });
+            }
+            let is_full = self.full.is_some_and(|full| full.as_bytes() == message.routing_key());
+            fates.extend(publication.confirm.map(|number| match is_full {
+                true => Published::Rejected { channel, number },
+                false => Published::Confirmed { channel, number },
+            }));
+        }
+        fates
+    }
+
+    fn operate(&mut self, operation: &Operation) -> Result<Reply, Refusal> {
+        match operation {
+            Operation::DeclareQueue(declare) => {
+                let id = QueueId(self.queues.len() as u64 + 1);
+                let queue = self.queues.entry(declare.queue.detached()).or_default();
+                queue.id = id;
+                Ok(Reply::QueueDeclared { queue: declare.queue.clone(), messages: 0, consumers: 0 })
+            }
+            Operation::CheckQueue(name) => {
+                let queue = self.find(name)?;
+                let messages = queue.ready.len() as u32;
+                Ok(Reply::QueueDeclared { queue: name.clone(), messages, consumers: 0 })
+            }
+            Operation::DeleteQueue { queue, .. } => {
+                let deleted = self.queues.remove(queue);
+                let consumer = deleted.as_ref().and_then(|queue| queue.consumer);
+                self.events.extend(consumer.map(|(id, _)| Event::ConsumerCancelled(id)));
+                Ok(Reply::Counted(deleted.map_or(0, |queue| queue.ready.len() as u32)))
+            }
+            Operation::PurgeQueue(name) => {
+                let ready = std::mem::take(&mut self.find(name)?.ready);
+                Ok(Reply::Counted(ready.len() as u32))
+            }
+            Operation::Consume(consume) => {
+                let queue = self.find(&consume.queue)?;
+                queue.consumer = Some((consume.consumer, consume.acknowledge));
+                let id = queue.id;
+                self.dispatch(id);
+                Ok(Reply::Consuming { queue: id })
+            }
+            Operation::Cancel { queue, .. } => {
+                self.with(*queue, |queue| queue.consumer = None);
+                Ok(Reply::Done)
+            }
+            Operation::Get { queue, acknowledge, .. } => {
+                let acknowledge = *acknowledge;
+                Ok(Reply::Got(self.find(queue)?.get(acknowledge)))
+            }
+            Operation::Commit(settlements) => {
+                for settled in settlements {
+                    for position in &settled.positions {
+                        self.settle(settled.queue, *position, settled.outcome);
+                    }
+                }
+                let publications = std::mem::take(&mut self.transaction);
+                let mut unroutable = Vec::new();
+                for publication in publications {
+                    if !self.enqueue(&publication.message) && publication.mandatory {
+                        unroutable.push(publication.message);
+                    }
+                }
+                Ok(Reply::Committed { unroutable })
+            }
+            Operation::Rollback => {
+                self.transaction.clear();
+                Ok(Reply::Done)
+            }
+            Operation::Close { consumers } => {
+                for (queue, _) in consumers {
+                    self.with(*queue, |queue| queue.consumer = None);
+                }
+                Ok(Reply::Done)
+            }
+            Operation::CheckExchange(name) => Err(not_found(ResourceKind::Exchange, name)),
+            Operation::DeclareExchange(_)
+            | Operation::DeleteExchange { .. }
+            | Operation::Bind(_)
+            | Operation::Unbind(_) => Ok(Reply::Done),
+        }
+    }
+
+    fn enqueue(&mut self, message: &Message) -> bool {
+        let Some(queue) = self.queues.get_mut(message.routing_key()) else {
+            return false;
+        };
+        queue.last += 1;
+        queue.ready.push_back((Position(queue.last), message.clone(), false));
+        let id = queue.id;
+        self.dispatch(id);
+        true
+    }
+
+    fn settle(&mut self, queue: QueueId, position: Position, outcome: Outcome) {
+        self.with(queue, |queue| {
+            let message = queue.out.remove(&position);
+            if let (Some(message), Outcome::Requeue) = (message, outcome) {
+                let index = queue.ready.partition_point(|(other, ..)| *other < position);
+                queue.ready.insert(index, (position, message, true));
+            }
+        });
+        self.dispatch(queue);
+    }
+
+    fn dispatch(&mut self, id: QueueId) {
+        let mut events = Vec::new();
+        self.with(id, |queue| {
+            let Some((consumer, acknowledge)) = queue.consumer else {
+                return;
+            };
+            while let Some((position, message, redelivered)) = queue.ready.pop_front() {
+                if acknowledge {
+                    queue.out.insert(position, message.clone());
+                }
+                let delivery = Delivery { consumer, queue: id, position, redelivered, message };
+                events.push(Event::Deliver(delivery));
+            }
+        });
+        self.events.append(&mut events);
+    }
+
+    fn find(&mut self, name: &QueueName) -> Result<&mut Queue, Refusal> {
+        self.queues.get_mut(name).ok_or_else(|| not_found(ResourceKind::Queue, name))
+    }
+
+    fn with(&mut self, id: QueueId, work: impl FnOnce(&mut Queue)) {
+        if let Some(queue) = self.queues.values_mut().find(|queue| queue.id == id) {
+            work(queue);
+        }
+    }
+}
+
+impl Queue {
+    fn get(&mut self, acknowledge: bool) -> Option<Got> {
+        let (position, message, redelivered) = self.ready.pop_front()?;
+        if acknowledge {
+            self.out.insert(position, message.clone());
+        }
+        let remaining = self.ready.len() as u32;
+        Some(Got { queue: self.id, position, redelivered, message, remaining })
+    }
+}
+
+fn not_found(kind: ResourceKind, name: &[u8]) -> Refusal {
+    let name = ShortString::new(name.to_vec().into()).unwrap();
+    Refusal::NotFound(Resource { kind, name, virtual_host: VirtualHostName::from_static("/") })
+}
