@@ -16,7 +16,7 @@ const ORACLE: &str = "LEVERET_ORACLE_URL";
 /// Narrows the oracle's run to the files whose name contains the text.
 const FILTER: &str = "LEVERET_SCENARIO";
 /// In real time, longer waits are left out.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(11);
 /// How many scenarios that leave nothing behind are played at a time.
 const LANES: usize = 6;
 
