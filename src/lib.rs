@@ -5,3 +5,6 @@
 
 /// The words everyone uses: names, tables, properties, messages, identities, moments, refusals.
 pub mod model;
+
+/// Bytes to methods and back: frames, the table of methods, content headers. Knows `model`.
+pub mod wire;
