@@ -97,7 +97,8 @@ fn play_in_turn(
 fn play_and_clean_up(script: &Script, peer: &mut dyn Peer) -> Result<(), String> {
     let (result, leftovers) = play(script, peer);
     let cleaned = if script.is_alone() { Ok(()) } else { clean_up(&leftovers, peer) };
-    result.and(cleaned.map_err(|why| format!("while cleaning up: {why}")))
+    result?;
+    cleaned.map_err(|why| format!("while cleaning up: {why}"))
 }
 
 /// Every scenario with its path, in the order of their names; what cannot be read says why.

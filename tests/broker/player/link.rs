@@ -103,9 +103,9 @@ impl Link {
         let shape = Shape::with_id(id).ok_or_else(|| format!("{id:?} is no method"))?;
         let arguments = shape.read(arguments).map_err(|why| format!("{}: {why}", shape.name))?;
         self.note(channel, &shape.name);
-        let carries_content = shape.carries_content();
+        let has_content = shape.has_content;
         let unit = Unit { name: shape.name, arguments, content: None };
-        if carries_content {
+        if has_content {
             self.partial.insert(channel, unit);
         } else {
             self.finish(channel, unit);
@@ -186,28 +186,27 @@ impl Unit {
         let mut left: Vec<(String, Term)> = self.values();
         let mut faults = Vec::new();
         for (argument, pattern) in expected {
-            match left.iter().position(|(found, _)| found == argument) {
-                None => faults.push(format!("{argument} is absent")),
-                Some(index) => {
-                    let (_, value) = left.remove(index);
-                    if !pattern.matches(&value, captures) {
-                        let shown = match pattern {
-                            Term::Capture(name) => captures.get(name).unwrap_or(pattern),
-                            _ => pattern,
-                        };
-                        faults.push(format!("{argument} is {value}, not {shown}"));
-                    }
-                }
+            let found = left.iter().position(|(name, _)| name == argument);
+            let Some((_, value)) = found.map(|index| left.remove(index)) else {
+                faults.push(format!("{argument} is absent"));
+                continue;
+            };
+            if pattern.matches(&value, captures) {
+                continue;
             }
+            let shown = match pattern {
+                Term::Capture(name) => captures.get(name).unwrap_or(pattern),
+                _ => pattern,
+            };
+            faults.push(format!("{argument} is {value}, not {shown}"));
         }
-        let methods = self.arguments.len();
-        let is_property = |name: &str| !self.arguments[..methods].iter().any(|(n, _)| n == name);
+        let is_property = |name: &str| self.argument(name).is_none();
         let unmentioned = left.iter().filter(|(name, value)| {
-            name != "body-frames"
-                && (!value.is_default() || (is_property(name) && name != "body"))
+            name != "body-frames" && (!value.is_default() || (is_property(name) && name != "body"))
         });
         if rest == Rest::None {
-            faults.extend(unmentioned.map(|(name, value)| format!("{name} is {value}, unexpected")));
+            faults
+                .extend(unmentioned.map(|(name, value)| format!("{name} is {value}, unexpected")));
         }
         faults
     }
@@ -228,7 +227,7 @@ impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.name)?;
         for (name, value) in &self.values() {
-            let is_property = !self.arguments.iter().any(|(argument, _)| argument == name);
+            let is_property = self.argument(name).is_none();
             let is_shown = name != "body-frames" && (is_property || !value.is_default());
             if is_shown {
                 write!(f, " {name}={value}")?;

@@ -1,6 +1,9 @@
 //! Plays a scenario against whatever is behind a [`Peer`]: the broker in this process with a
 //! virtual clock, a node over TCP, or a real RabbitMQ.
 
+pub mod conversation;
+pub mod frames;
+pub mod leftovers;
 pub mod link;
 pub mod octets;
 pub mod performance;
@@ -12,7 +15,8 @@ pub mod term;
 
 use std::time::Duration;
 
-pub use performance::{clean_up, play};
+pub use leftovers::clean_up;
+pub use performance::play;
 pub use script::Script;
 
 /// Who plays the server's part.

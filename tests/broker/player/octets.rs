@@ -228,7 +228,7 @@ impl<'a> Reader<'a> {
         let tag = char::from(self.take(1)?[0]);
         Ok(match tag {
             't' => Term::Bool(self.take(1)?[0] != 0),
-            'b' | 's' | 'I' | 'l' => Term::Number(tag, self.signed(size_of_tag(tag))?),
+            'b' | 's' | 'I' | 'l' | 'L' => Term::Number(tag, self.signed(size_of_tag(tag))?),
             'B' | 'u' | 'i' | 'T' => Term::Number(tag, self.unsigned(size_of_tag(tag))?),
             'f' => {
                 let octets = self.take(4)?.try_into().expect("four octets");

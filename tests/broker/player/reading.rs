@@ -1,6 +1,7 @@
 //! Reads the pieces of a scenario's line: words, values, octets.
 
 use super::term::{Rest, Term, pattern_octets};
+use std::str::CharIndices;
 
 /// What is left of a line.
 pub struct Reading<'a> {
@@ -44,11 +45,7 @@ impl<'a> Reading<'a> {
         let mut named = Vec::new();
         while !self.is_empty() {
             if self.skip("...") {
-                return if self.is_empty() {
-                    Ok((named, Rest::Any))
-                } else {
-                    Err(format!("nothing may follow `...`: {}", self.rest))
-                };
+                return self.ended().map(|()| (named, Rest::Any));
             }
             let name = self.word("=");
             if !self.skip("=") {
@@ -57,6 +54,10 @@ impl<'a> Reading<'a> {
             named.push((name.to_owned(), self.term()?));
         }
         Ok((named, Rest::None))
+    }
+
+    fn ended(&self) -> Result<(), String> {
+        if self.is_empty() { Ok(()) } else { Err(format!("this may not follow: {}", self.rest)) }
     }
 
     /// A value whose number type the method decides.
@@ -150,7 +151,8 @@ impl<'a> Reading<'a> {
 
     /// A text in quotes; `\n`, `\r`, `\0`, `\"`, `\\` and `\xhh` as in Rust, `"a"*3` repeats it.
     pub fn quoted(&mut self) -> Result<Vec<u8>, String> {
-        let inside = self.rest.strip_prefix('"').ok_or(format!("no quote at: {}", self.rest))?;
+        let inside =
+            self.rest.strip_prefix('"').ok_or_else(|| format!("no quote at: {}", self.rest))?;
         let mut octets = Vec::new();
         let mut characters = inside.char_indices();
         while let Some((index, character)) = characters.next() {
@@ -159,21 +161,7 @@ impl<'a> Reading<'a> {
                     self.rest = inside[index + 1..].trim_start();
                     return self.repeated(octets);
                 }
-                '\\' => {
-                    let (_, escaped) = characters.next().ok_or("the text ends in a backslash")?;
-                    octets.push(match escaped {
-                        'n' => b'\n',
-                        'r' => b'\r',
-                        '0' => 0,
-                        '"' | '\\' => escaped as u8,
-                        'x' => {
-                            let digits: String =
-                                characters.by_ref().take(2).map(|(_, digit)| digit).collect();
-                            octet(&digits)?
-                        }
-                        other => return Err(format!("`\\{other}` is no escape")),
-                    });
-                }
+                '\\' => octets.push(escaped(&mut characters)?),
                 plain => octets.extend(plain.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
@@ -199,6 +187,19 @@ impl<'a> Reading<'a> {
             }
         }
         Ok(octets)
+    }
+}
+
+/// The octet that follows a backslash.
+fn escaped(characters: &mut CharIndices<'_>) -> Result<u8, String> {
+    let mut next = || characters.next().map(|(_, character)| character);
+    match next().ok_or("the text ends in a backslash")? {
+        'n' => Ok(b'\n'),
+        'r' => Ok(b'\r'),
+        '0' => Ok(0),
+        same @ ('"' | '\\') => Ok(same as u8),
+        'x' => octet(&[next(), next()].into_iter().flatten().collect::<String>()),
+        other => Err(format!("`\\{other}` is no escape")),
     }
 }
 

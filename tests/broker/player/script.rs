@@ -378,7 +378,7 @@ fn arguments(shape: &Shape, reading: &mut Reading<'_>) -> Result<Named, String> 
             arguments.push(("method-id".to_owned(), Term::Number('n', method.into())));
             continue;
         }
-        let of_content = shape.carries_content()
+        let of_content = shape.has_content
             && (PROPERTIES.iter().any(|(property, _)| *property == name)
                 || name == "body"
                 || name == "body-frames");

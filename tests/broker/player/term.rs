@@ -67,9 +67,8 @@ impl Term {
                 Self::Array(items.collect::<Result<_, _>>()?, Rest::None)
             }
             Self::Table(entries, _) => {
-                let entries = entries
-                    .iter()
-                    .map(|(key, value)| Ok((key.clone(), value.resolved(captures)?)));
+                let entries =
+                    entries.iter().map(|(key, value)| Ok((key.clone(), value.resolved(captures)?)));
                 Self::Table(entries.collect::<Result<_, String>>()?, Rest::None)
             }
             value => value.clone(),
@@ -132,9 +131,7 @@ fn is_like(glob: &[u8], octets: &[u8]) -> bool {
     match glob.split_first() {
         None => octets.is_empty(),
         Some((b'*', rest)) => (0..=octets.len()).any(|skipped| is_like(rest, &octets[skipped..])),
-        Some((first, rest)) => {
-            octets.first() == Some(first) && is_like(rest, &octets[1..])
-        }
+        Some((first, rest)) => octets.first() == Some(first) && is_like(rest, &octets[1..]),
     }
 }
 
