@@ -1,7 +1,10 @@
-//! Plays every file of `tests/scenarios`, here against a real RabbitMQ: what the files expect is
-//! what a broker in production does.
+//! Plays every file of `tests/scenarios` three ways: on the broker in this process with a virtual
+//! clock, on a server over TCP, and on a real RabbitMQ, which is what makes the expectations true.
 
-use crate::player::{Peer, Script, Server, clean_up, play, tcp::TcpPeer};
+use crate::player::{
+    Peer, Script, Server, clean_up, play, tcp::TcpPeer, virtual_node::VirtualPeer,
+};
+use leveret::config::Config;
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -32,29 +35,64 @@ fn every_scenario_is_there() {
 }
 
 #[test]
+fn scenarios_hold_in_this_process() {
+    let faults: Vec<_> = chosen()
+        .into_iter()
+        .filter_map(|(path, script)| {
+            let why = play(&script, &mut VirtualPeer::new()).0.err()?;
+            Some(format!("{}:{why}", path.display()))
+        })
+        .collect();
+    assert!(faults.is_empty(), "\n{} fail\n{}\n", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn scenarios_hold_over_tcp() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config { listen: vec![any_port], ..Config::default() };
+    let server = leveret::server::Server::start(&config);
+    let server = runtime.block_on(server).expect("a free port of this machine");
+    let played = short_enough(chosen());
+    let faults = play_over_tcp(played, server.addresses()[0], Server::Leveret);
+    runtime.block_on(server.stop());
+    assert!(faults.is_empty(), "\n{} fail\n{}\n", faults.len(), faults.join("\n"));
+}
+
+#[test]
 fn scenarios_hold_on_the_oracle() {
     let Some(oracle) = Oracle::found() else {
         println!("skipped: no RabbitMQ; set {ORACLE}=amqp://host:port to play the scenarios there");
         return;
     };
+    let chosen = short_enough(chosen());
+    let played = chosen.len();
+    let deviating = chosen.iter().filter(|(_, script)| script.settings.deviation.is_some()).count();
+    let faults = play_over_tcp(chosen, oracle.address, Server::Oracle);
+    println!("{played} scenarios played on the oracle, {deviating} deviate from it on purpose");
+    assert!(faults.is_empty(), "\n{} of {played} fail\n{}\n", faults.len(), faults.join("\n"));
+}
+
+/// The scenarios that can be read and are asked for.
+fn chosen() -> Vec<(PathBuf, Script)> {
     let filter = std::env::var(FILTER).unwrap_or_default();
-    let mut chosen: Vec<_> = scenarios()
+    scenarios()
         .into_iter()
         .filter(|(path, _)| path.display().to_string().contains(&filter))
         .filter_map(|(path, script)| Some((path, script.ok()?)))
-        .collect();
-    chosen.retain(|(path, script)| {
+        .collect()
+}
+
+/// Those that do not wait too long where time is real.
+fn short_enough(mut scenarios: Vec<(PathBuf, Script)>) -> Vec<(PathBuf, Script)> {
+    scenarios.retain(|(path, script)| {
         let is_short = script.waiting() <= LONGEST_WAIT;
         if !is_short {
             println!("skipped: {} waits {:?}", path.display(), script.waiting());
         }
         is_short
     });
-    let played = chosen.len();
-    let deviating = chosen.iter().filter(|(_, script)| script.settings.deviation.is_some()).count();
-    let faults = play_over_tcp(chosen, oracle.address, Server::Oracle);
-    println!("{played} scenarios played on the oracle, {deviating} deviate from it on purpose");
-    assert!(faults.is_empty(), "\n{} of {played} fail\n{}\n", faults.len(), faults.join("\n"));
+    scenarios
 }
 
 /// Plays scenarios against one lasting broker, those that share its names one after the other.

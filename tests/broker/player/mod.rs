@@ -12,6 +12,7 @@ pub mod reading;
 pub mod script;
 pub mod tcp;
 pub mod term;
+pub mod virtual_node;
 
 use std::time::Duration;
 
