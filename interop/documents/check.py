@@ -28,6 +28,18 @@ def hello_is_empty(connection):
     equal(count_after_consumer(connection, "hello"), 0, "messages in hello")
 
 
+def publish_another(connection):
+    connection.channel().basic_publish("", "hello", b"another")
+
+
+def first_is_gone(connection):
+    """The interrupt may have come between the print and the acknowledgement of the last message only."""
+    left = wait_for_consumers(connection, "hello", 0, durable=True).message_count
+    if left:
+        _, _, body = connection.channel().basic_get("hello", auto_ack=True)
+        equal((left, body), (1, b"another"), "what is left")
+
+
 def message_is_back(connection):
     equal(count_after_consumer(connection, "task_queue"), 1, "messages in task_queue")
     method, _, body = connection.channel().basic_get("task_queue", auto_ack=True)
@@ -58,12 +70,11 @@ def count_after_consumer(connection, queue):
     return wait_for_consumers(connection, queue, 0).message_count
 
 
-def wait_for_consumers(connection, queue, count):
+def wait_for_consumers(connection, queue, count, durable=False):
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         channel = connection.channel()
         # The example declares the queue in the same way: whoever comes first, it is the same queue.
-        durable = sys.argv[2:] == ["durable"]
         found = channel.queue_declare(queue, durable=durable).method
         channel.close()
         if found.consumer_count == count:
@@ -80,6 +91,8 @@ def equal(actual, expected, what):
 QUESTIONS = {
     "durable-and-persistent": durable_and_persistent,
     "hello-is-empty": hello_is_empty,
+    "publish-another": publish_another,
+    "first-is-gone": first_is_gone,
     "message-is-back": message_is_back,
     "declare-logs": declare_logs,
     "print-heard": print_heard,
