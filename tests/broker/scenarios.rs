@@ -195,8 +195,9 @@ impl Oracle {
 impl Drop for Oracle {
     fn drop(&mut self) {
         if let Some((mut node, folder)) = self.node.take() {
-            let _ = oracle_command("stop", &folder).status();
-            let _ = node.wait();
+            let _it_may_have_ended = oracle_command("stop", &folder).status();
+            let _it_is_over = node.wait();
+            let _only_space_is_lost = fs::remove_dir_all(folder);
         }
     }
 }
