@@ -119,8 +119,8 @@ impl Hosted {
         self.carry_out(&mut state, around)
     }
 
-    /// Enqueues what `arrivals` yields, under one lock; tells of each whether it was accepted. `None`
-    /// when the queue is gone: a message that was on its way is dropped with it.
+    /// Enqueues what `arrivals` yields, under one lock; tells of each whether it was accepted.
+    /// `None` when the queue is gone: a message that was on its way is dropped with it.
     pub(super) fn enqueue(
         &self,
         arrivals: impl Iterator<Item = Arrival>,

@@ -1,4 +1,7 @@
-//! The binary as an operator meets it: what it prints, how it ends, what it says when it cannot start.
+//! The binary as an operator meets it: what it prints, how it ends, what it says when it cannot
+//! start.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
     fs,

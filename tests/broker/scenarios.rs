@@ -1,6 +1,8 @@
 //! Plays every file of `tests/scenarios` three ways: on the broker in this process with a virtual
 //! clock, on a server over TCP, and on a real RabbitMQ, which is what makes the expectations true.
 
+#![expect(clippy::print_stdout, reason = "says what is left out")]
+
 use crate::player::{
     Peer, Script, Server, clean_up, play, tcp::TcpPeer, virtual_node::VirtualPeer,
 };

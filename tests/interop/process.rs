@@ -1,4 +1,5 @@
-//! A child process whose output is read line by line, under a time limit, and which ends with its owner.
+//! A child process whose output is read line by line, under a time limit, and which ends with its
+//! owner.
 
 use std::{
     io::{self, BufRead, BufReader, Read},
