@@ -115,7 +115,9 @@ mod tests {
     impl Bench {
         fn with(published: u64) -> Self {
             let mut confirms = Confirms::default();
-            (0..published).for_each(|_| drop(confirms.next()));
+            for number in 1..=published {
+                assert_eq!(confirms.next(), number);
+            }
             Self(confirms, Outgoing::new(0))
         }
 
