@@ -166,10 +166,13 @@ impl Client {
             out: VecDeque::new(),
         };
         client.octets(b"AMQP\0\0\x09\x01");
-        client.on(0, ConnectionStartOk {
-            mechanism: ShortString::from_static("ANONYMOUS"),
-            ..ConnectionStartOk::default()
-        });
+        client.on(
+            0,
+            ConnectionStartOk {
+                mechanism: ShortString::from_static("ANONYMOUS"),
+                ..ConnectionStartOk::default()
+            },
+        );
         client.on(0, ConnectionTuneOk::default());
         client.on(0, ConnectionOpen::default());
         client.send(ChannelOpen::default());

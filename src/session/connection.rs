@@ -12,7 +12,9 @@ use super::{
     request::{Operation, Replenishment, Request},
     settings::Settings,
 };
-use crate::model::{ChannelNumber, ConnectionId, ConsumerId, Outcome, Position, QueueId, Settlement};
+use crate::model::{
+    ChannelNumber, ConnectionId, ConsumerId, Outcome, Position, QueueId, Settlement,
+};
 
 /// One part of a consumer's window: once so much was written, it is replenished.
 const WINDOW_PARTS: usize = 4;

@@ -4,13 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
-use super::{
-    Session,
-    exception::Exception,
-    handshake::Broken,
-    phase::Phase,
-    request::Request,
-};
+use super::{Session, exception::Exception, handshake::Broken, phase::Phase, request::Request};
 use crate::{
     model::Moment,
     wire::{

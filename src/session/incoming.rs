@@ -4,11 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
     Session,
-    channel::{
-        Attitude, Channel,
-        content::Row,
-        settling::Settle,
-    },
+    channel::{Attitude, Channel, content::Row, settling::Settle},
     exception::{Exception, Fault, MethodId, NO_METHOD},
     phase::Phase,
 };
@@ -41,7 +37,8 @@ impl Session {
         }
         while !self.must_pause() && !self.held.is_empty() {
             let channels = &self.channels;
-            let may_go_on = |channel: u16| !channels.get(&channel).is_some_and(waits);
+            let may_go_on =
+                |channel: u16| !channels.get(&channel).is_some_and(|found| waits(found));
             let Some((channel, mut frames)) = self.held.take_first(may_go_on) else {
                 break;
             };
@@ -97,13 +94,7 @@ impl Session {
         }
     }
 
-    fn frame(
-        &mut self,
-        frame: FrameView<'_>,
-        input: &[u8],
-        are_held: bool,
-        now: Moment,
-    ) -> Step {
+    fn frame(&mut self, frame: FrameView<'_>, input: &[u8], are_held: bool, now: Moment) -> Step {
         let unexpected = || Fault::UnexpectedFrame(frame.excerpt());
         let fault = match (frame.kind, frame.channel) {
             (FrameKind::Heartbeat, 0) if frame.payload.is_empty() => {
@@ -258,10 +249,8 @@ impl Session {
             return Step::Stop;
         };
         match (frame.kind, id_of(frame)) {
-            (FrameKind::Method, (20, 41)) => {
-                if channel.agreed() {
-                    self.channels.remove(&frame.channel);
-                }
+            (FrameKind::Method, (20, 41)) if channel.agreed() => {
+                self.channels.remove(&frame.channel);
             }
             (FrameKind::Method, (20, 40)) => {
                 channel.close_crossed(&ChannelClose::default(), &mut self.connection);
@@ -286,10 +275,8 @@ impl Session {
 
     /// A channel that has failed meanwhile discards its later frames, and their faults.
     fn fail_unless_failed(&mut self, channel: u16, exception: &Exception, now: Moment) {
-        let is_discarded = self
-            .channels
-            .get(&channel)
-            .is_some_and(|found| found.attitude() == Attitude::Discards);
+        let is_discarded =
+            self.channels.get(&channel).is_some_and(|found| found.attitude() == Attitude::Discards);
         if !is_discarded && matches!(self.phase, Phase::Running) {
             self.fail(channel, exception, now);
         }
@@ -311,7 +298,7 @@ impl Session {
     }
 }
 
-fn waits(channel: &Box<Channel>) -> bool {
+fn waits(channel: &Channel) -> bool {
     channel.attitude() == Attitude::Waits
 }
 
@@ -331,11 +318,10 @@ fn handle(
 
 /// The method, in memory of its own: names outlive the input.
 fn decode(frame: FrameView<'_>) -> Result<Method, Exception> {
-    let (id, arguments) = peek(frame.payload)
-        .map_err(|_| Fault::UnknownFrame(frame.excerpt()).by(NO_METHOD))?;
-    Method::decode(&Bytes::copy_from_slice(frame.payload)).map_err(|malformed| {
-        Fault::Method(malformed, Bytes::copy_from_slice(arguments)).by(id)
-    })
+    let (id, arguments) =
+        peek(frame.payload).map_err(|_| Fault::UnknownFrame(frame.excerpt()).by(NO_METHOD))?;
+    Method::decode(&Bytes::copy_from_slice(frame.payload))
+        .map_err(|malformed| Fault::Method(malformed, Bytes::copy_from_slice(arguments)).by(id))
 }
 
 fn id_of(frame: FrameView<'_>) -> MethodId {

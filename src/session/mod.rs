@@ -33,7 +33,6 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-pub use self::{authentication::Mechanism, farewell::Disposition, settings::Settings};
 use self::{
     alarm::Alarm,
     channel::{Channel, content::PUBLISH},
@@ -46,6 +45,7 @@ use self::{
     request::{Answer, Event, Reply, Request},
     tuning::Tuning,
 };
+pub use self::{authentication::Mechanism, farewell::Disposition, settings::Settings};
 use crate::{
     model::{ChannelNumber, ConnectionId, Delivery, Moment, Published, Refusal},
     wire::method::ConnectionUnblocked,
@@ -176,14 +176,7 @@ impl Session {
                 }
             }
             Event::Blocked(reason) => self.alarm.raise(reason),
-            Event::Unblocked => {
-                if self.alarm.clear() {
-                    self.heartbeat.set_deaf(false, now);
-                    if self.alarm.is_announced {
-                        self.connection.outgoing.method(0, ConnectionUnblocked {});
-                    }
-                }
-            }
+            Event::Unblocked => self.unblock(now),
             Event::Close(reason) => match self.phase {
                 Phase::Running => self.close(&Fault::Forced(reason).by(NO_METHOD), now),
                 Phase::Handshake(_) => self.vanish(Disposition::Reset),
@@ -342,31 +335,42 @@ impl Session {
         }
     }
 
+    /// All alarms are over.
+    fn unblock(&mut self, now: Moment) {
+        if !self.alarm.clear() {
+            return;
+        }
+        self.heartbeat.set_deaf(false, now);
+        if self.alarm.is_announced {
+            self.connection.outgoing.method(0, ConnectionUnblocked {});
+        }
+    }
+
+    /// Says what became of publications: returns at once, confirms together at the end.
     fn published(&mut self, published: Vec<Published>, now: Moment) {
         let mut confirmed: Vec<u16> = Vec::new();
         for fate in published {
+            let channel = match &fate {
+                Published::Confirmed { channel, .. }
+                | Published::Rejected { channel, .. }
+                | Published::Unroutable { channel, .. }
+                | Published::Refused { channel, .. } => channel.0,
+            };
+            let Some(found) = self.channels.get_mut(&channel) else {
+                continue;
+            };
             match fate {
-                Published::Confirmed { channel, number } => {
-                    if let Some(found) = self.channels.get_mut(&channel.0) {
-                        found.confirm(number);
-                    }
-                    if confirmed.last() != Some(&channel.0) {
-                        confirmed.push(channel.0);
-                    }
+                Published::Confirmed { number, .. } => {
+                    found.confirm(number);
+                    note(&mut confirmed, channel);
                 }
-                Published::Rejected { channel, number } => {
-                    if let Some(found) = self.channels.get_mut(&channel.0) {
-                        found.reject(number, &mut self.connection);
-                    }
+                Published::Rejected { number, .. } => found.reject(number, &mut self.connection),
+                Published::Unroutable { message, .. } => {
+                    found.return_unroutable(&message, &mut self.connection);
                 }
-                Published::Unroutable { channel, message } => {
-                    if let Some(found) = self.channels.get(&channel.0) {
-                        found.return_unroutable(&message, &mut self.connection);
-                    }
-                }
-                Published::Refused { channel, refusal } => {
-                    self.flush_confirms(channel.0);
-                    self.fail(channel.0, &Fault::Refused(refusal).by(PUBLISH), now);
+                Published::Refused { refusal, .. } => {
+                    found.flush_confirms(&mut self.connection);
+                    self.fail(channel, &Fault::refused(refusal).by(PUBLISH), now);
                 }
             }
         }
@@ -392,5 +396,12 @@ impl Session {
             }
             _ => self.close(exception, now),
         }
+    }
+}
+
+/// Notes a channel unless it was the last one noted.
+fn note(channels: &mut Vec<u16>, channel: u16) {
+    if channels.last() != Some(&channel) {
+        channels.push(channel);
     }
 }

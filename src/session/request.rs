@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::model::{
     ChannelCredit, ChannelNumber, ConsumerId, ConsumerTag, Delivery, ExchangeName, FieldTable,
-    Message, Position, Publication, Published, QueueId, QueueName, Refusal, RoutingKey, Settlement, ShortString,
-    VirtualHostName,
+    Message, Position, Publication, Published, QueueId, QueueName, Refusal, RoutingKey, Settlement,
+    ShortString, VirtualHostName,
 };
 
 /// What a session asks of the broker. Each is answered once, in order, by the [`Answer`] it names.
@@ -148,7 +148,10 @@ pub enum Answer {
     /// Only what must be said, in the order in which it must be said.
     Published(Vec<Published>),
     Settled,
-    Done { channel: ChannelNumber, result: Result<Reply, Refusal> },
+    Done {
+        channel: ChannelNumber,
+        result: Result<Reply, Refusal>,
+    },
     Left,
 }
 
@@ -156,12 +159,20 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     Done,
-    QueueDeclared { queue: QueueName, messages: u32, consumers: u32 },
+    QueueDeclared {
+        queue: QueueName,
+        messages: u32,
+        consumers: u32,
+    },
     Counted(u32),
-    Consuming { queue: QueueId },
+    Consuming {
+        queue: QueueId,
+    },
     Got(Option<Got>),
     /// The mandatory messages that no queue took.
-    Committed { unroutable: Vec<Message> },
+    Committed {
+        unroutable: Vec<Message>,
+    },
 }
 
 /// A message that `basic.get` took.

@@ -80,11 +80,8 @@ impl Confirms {
     fn answered(&mut self, run: Run) {
         if run.first == self.floor + 1 {
             self.floor = run.last;
-            while let Some(range) = self.above.first_entry() {
-                if *range.key() != self.floor + 1 {
-                    break;
-                }
-                self.floor = range.remove();
+            while let Some(last) = self.above.remove(&(self.floor + 1)) {
+                self.floor = last;
             }
             return;
         }

@@ -73,7 +73,8 @@ impl Channel {
         let BasicCancel { consumer_tag, no_wait } = cancel;
         let known = self.consuming.get(&consumer_tag).copied();
         let reply: Option<Method> = (!no_wait).then(|| BasicCancelOk { consumer_tag }.into());
-        let queue = known.and_then(|id| connection.consumers.find(id)?.queue.map(|queue| (id, queue)));
+        let queue =
+            known.and_then(|id| connection.consumers.find(id)?.queue.map(|queue| (id, queue)));
         let Some((consumer, queue)) = queue else {
             return self.send(reply, connection);
         };
@@ -90,12 +91,7 @@ impl Channel {
         Ok(())
     }
 
-    pub(super) fn got(
-        &mut self,
-        got: Option<Got>,
-        acknowledge: bool,
-        connection: &mut Connection,
-    ) {
+    pub(super) fn got(&mut self, got: Option<Got>, acknowledge: bool, connection: &mut Connection) {
         let Some(got) = got else {
             return self.send(Some(BasicGetEmpty::default().into()), connection);
         };
@@ -145,16 +141,27 @@ impl Channel {
     /// A delivery that overtakes the answer to its `basic.consume` proves what that would say.
     #[cold]
     fn deliver_early(&mut self, delivery: &Delivery, connection: &mut Connection) {
-        let pending = self.pending.as_mut().map(|pending| &mut pending.expected);
-        if let Some(Expected::Consuming { no_wait, .. }) = pending {
-            let was_told = std::mem::replace(no_wait, true);
-            self.started(delivery.consumer, delivery.queue, was_told, connection);
+        self.start_early(delivery.consumer, delivery.queue, connection);
+        let consumer = connection.consumers.find(delivery.consumer);
+        if consumer.is_some_and(|consumer| consumer.queue.is_some()) {
             self.deliver(delivery, connection);
+        }
+    }
+
+    /// Says that the consumer has started before the broker's answer does.
+    fn start_early(&mut self, id: ConsumerId, queue: QueueId, connection: &mut Connection) {
+        let pending = self.pending.as_mut().map(|pending| &mut pending.expected);
+        if let Some(Expected::Consuming { consumer, no_wait }) = pending
+            && *consumer == id
+        {
+            let was_told = std::mem::replace(no_wait, true);
+            self.started(id, queue, was_told, connection);
         }
     }
 
     /// The broker has ended a consumer; a client that knows of such a thing is told.
     pub(in crate::session) fn cancelled(&mut self, id: ConsumerId, connection: &mut Connection) {
+        self.start_early(id, QueueId::default(), connection);
         let Some(consumer) = self.forget(id, connection) else {
             return;
         };

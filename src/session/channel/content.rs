@@ -96,8 +96,8 @@ impl Content {
             Expects::Header => {}
             Expects::Body => return Err(Fault::ExpectedBody.by(PUBLISH)),
         }
-        let header = ContentHeader::decode(payload)
-            .map_err(|_| Fault::ExpectedHeader.by(PUBLISH))?;
+        let header =
+            ContentHeader::decode(payload).map_err(|_| Fault::ExpectedHeader.by(PUBLISH))?;
         if header.class != BASIC {
             return Err(Fault::WrongContentClass(header.class).by(PUBLISH));
         }

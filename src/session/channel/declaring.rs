@@ -69,9 +69,10 @@ impl Channel {
             }
             Method::QueuePurge(purge) => (
                 Operation::PurgeQueue(self.queue_named(purge.queue)?),
-                Expected::Counted((!purge.no_wait).then_some(|message_count| {
-                    QueuePurgeOk { message_count }.into()
-                })),
+                Expected::Counted(
+                    (!purge.no_wait)
+                        .then_some(|message_count| QueuePurgeOk { message_count }.into()),
+                ),
             ),
             Method::QueueDelete(delete) => (
                 Operation::DeleteQueue {
@@ -79,9 +80,10 @@ impl Channel {
                     if_unused: delete.if_unused,
                     if_empty: delete.if_empty,
                 },
-                Expected::Counted((!delete.no_wait).then_some(|message_count| {
-                    QueueDeleteOk { message_count }.into()
-                })),
+                Expected::Counted(
+                    (!delete.no_wait)
+                        .then_some(|message_count| QueueDeleteOk { message_count }.into()),
+                ),
             ),
             // The router sends no other method here.
             _ => return Err(Fault::Unimplemented),
@@ -184,7 +186,7 @@ where
     Name: std::ops::Deref<Target = crate::model::ShortString> + From<crate::model::ShortString>,
 {
     let is_break = |octet: &u8| matches!(octet, b'\r' | b'\n');
-    if !name.iter().any(|octet| is_break(octet)) {
+    if !name.iter().any(is_break) {
         return name;
     }
     let kept: Bytes = name.iter().copied().filter(|octet| !is_break(octet)).collect();

@@ -20,7 +20,10 @@ pub(super) enum Standing {
     /// The client has closed it, and is told when all is given back.
     Closed,
     /// It broke a rule; `channel.close` is out, and all frames are discarded until the client agrees.
-    Failed { has_agreed: bool, is_clean: bool },
+    Failed {
+        has_agreed: bool,
+        is_clean: bool,
+    },
     /// The connection ends.
     Abandoned,
 }
@@ -47,7 +50,9 @@ impl Channel {
                 _ => Attitude::Waits,
             },
             (Standing::Failed { has_agreed: false, .. }, _) => Attitude::Discards,
-            (Standing::Failed { .. } | Standing::Closed | Standing::Abandoned, _) => Attitude::Waits,
+            (Standing::Failed { .. } | Standing::Closed | Standing::Abandoned, _) => {
+                Attitude::Waits
+            }
         }
     }
 

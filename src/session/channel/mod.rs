@@ -13,11 +13,11 @@ mod unacked;
 
 use std::collections::BTreeMap;
 
+pub(super) use self::ending::Attitude;
 use self::{
     confirms::Confirms, content::Content, ending::Standing, prefetch::Prefetch,
     transaction::Transaction, unacked::Unacked,
 };
-pub(super) use self::ending::Attitude;
 use super::{
     connection::Connection,
     exception::{Exception, Fault, MethodId},
@@ -156,7 +156,7 @@ impl Channel {
             self.go_on_ending(connection);
             return Ok(());
         }
-        refused.map_or(Ok(()), |refusal| Err(Fault::Refused(refusal).by(origin)))
+        refused.map_or(Ok(()), |refusal| Err(Fault::refused(refusal).by(origin)))
     }
 
     /// Asks the broker, and holds back what follows until it has answered.
@@ -174,7 +174,10 @@ impl Channel {
     fn replied(&mut self, expected: Expected, reply: Reply, connection: &mut Connection) {
         match (expected, reply) {
             (Expected::Done(method), Reply::Done) => self.send(method, connection),
-            (Expected::Declared { no_wait }, Reply::QueueDeclared { queue, messages, consumers }) => {
+            (
+                Expected::Declared { no_wait },
+                Reply::QueueDeclared { queue, messages, consumers },
+            ) => {
                 self.declared(queue, (messages, consumers), no_wait, connection);
             }
             (Expected::Counted(method), Reply::Counted(count)) => {

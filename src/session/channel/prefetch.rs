@@ -19,7 +19,11 @@ pub(super) struct Prefetch {
 impl Channel {
     /// RabbitMQ's meaning of `global`: without it, the limit is for each consumer started from now
     /// on, and the limit of the channel is lifted; with it, for all of the channel together.
-    pub(super) fn limit(&mut self, qos: &BasicQos, connection: &mut Connection) -> Result<(), Fault> {
+    pub(super) fn limit(
+        &mut self,
+        qos: &BasicQos,
+        connection: &mut Connection,
+    ) -> Result<(), Fault> {
         if qos.prefetch_size != 0 {
             return Err(Fault::PrefetchSize(qos.prefetch_size));
         }

@@ -52,7 +52,8 @@ impl Channel {
     ) -> Result<(), Exception> {
         let unknown = || Fault::UnknownDeliveryTag(settle.tag).by(settle.origin);
         if let Some(transaction) = &mut self.transaction {
-            let known = transaction.settle(settle.tag, settle.multiple, settle.outcome, &mut self.unacked);
+            let known =
+                transaction.settle(settle.tag, settle.multiple, settle.outcome, &mut self.unacked);
             return if known { Ok(()) } else { Err(unknown()) };
         }
         let mut settled = 0;

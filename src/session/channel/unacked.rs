@@ -72,11 +72,7 @@ impl Unacked {
     }
 
     /// Takes out every delivery up to that tag, which must itself be outstanding; 0 is all.
-    pub(super) fn take_through(
-        &mut self,
-        tag: u64,
-        mut each: impl FnMut(Taken),
-    ) -> bool {
+    pub(super) fn take_through(&mut self, tag: u64, mut each: impl FnMut(Taken)) -> bool {
         let last = match tag {
             0 => self.entries.len(),
             tag => match self.find(tag) {

@@ -78,12 +78,12 @@ fn precondition(refusal: &Refusal) -> String {
         Refusal::InvalidExpiration { value, fault } => {
             format!("invalid expiration '{value}': {}", expiration_fault(fault))
         }
-        Refusal::InvalidRecipients { header, type_name } => format!(
-            "invalid message: {{unacceptable_type_in_header,\"{header}\",{type_name}}}"
-        ),
-        Refusal::WrongUserId { claimed, user } => format!(
-            "user_id property set to '{claimed}' but authenticated user was '{user}'"
-        ),
+        Refusal::InvalidRecipients { header, type_name } => {
+            format!("invalid message: {{unacceptable_type_in_header,\"{header}\",{type_name}}}")
+        }
+        Refusal::WrongUserId { claimed, user } => {
+            format!("user_id property set to '{claimed}' but authenticated user was '{user}'")
+        }
         Refusal::NoReplyConsumer => "fast reply consumer does not exist".into(),
         Refusal::ReplyConsumerTaken => "reply consumer already set".into(),
         Refusal::ReplyConsumerAcknowledges => "reply consumer cannot acknowledge".into(),

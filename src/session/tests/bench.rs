@@ -7,7 +7,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::broker::Broker;
 use crate::{
     model::{ConnectionId, FieldTable, FieldValue, Moment, ShortString},
-    session::{Disposition, Session, Settings, request::{Answer, Event, Request}},
+    session::{
+        Disposition, Session, Settings,
+        request::{Answer, Event, Request},
+    },
     wire::{
         content,
         frame::{self, FrameKind},
@@ -179,17 +182,21 @@ impl Bench {
         assert!(self.session.is_finished());
     }
 
+    fn answer(&mut self, request: Request) {
+        let is_operation = matches!(request, Request::Operate { .. });
+        let answer = self.broker.execute(&request);
+        self.asked.push(request);
+        match answer {
+            Some(answer) if self.is_slow && is_operation => self.late.push_back(answer),
+            Some(answer) => self.session.answer(answer, self.now),
+            None => {}
+        }
+    }
+
     fn run(&mut self) {
         loop {
             while let Some(request) = self.session.next_request(self.now) {
-                let answer = self.broker.execute(&request);
-                let is_operation = matches!(request, Request::Operate { .. });
-                self.asked.push(request);
-                match answer {
-                    Some(answer) if self.is_slow && is_operation => self.late.push_back(answer),
-                    Some(answer) => self.session.answer(answer, self.now),
-                    None => {}
-                }
+                self.answer(request);
             }
             if self.broker.events.is_empty() {
                 break;

@@ -6,8 +6,7 @@ use crate::{
     wire::method,
 };
 
-const NOT_FOUND: &str =
-    "1 channel.close 404 NOT_FOUND - no queue 'other' in vhost '/' 50/10";
+const NOT_FOUND: &str = "1 channel.close 404 NOT_FOUND - no queue 'other' in vhost '/' 50/10";
 
 fn check(bench: &mut Bench, channel: u16, queue: &str) {
     let queue = queue.try_into().unwrap();

@@ -100,8 +100,13 @@ fn a_refused_login_is_told_only_to_clients_that_understand() {
 #[test]
 fn a_broken_handshake_is_left_in_silence() {
     let mut bench = started();
-    bench.send(0, method::ConnectionStartOk { mechanism: "EXTERNAL".try_into().unwrap(),
-        ..start_ok("guest", true) });
+    bench.send(
+        0,
+        method::ConnectionStartOk {
+            mechanism: "EXTERNAL".try_into().unwrap(),
+            ..start_ok("guest", true)
+        },
+    );
     is_left_in_silence(bench);
     let mut bench = started();
     bench.send(0, open("/"));
@@ -195,8 +200,10 @@ fn a_client_that_does_not_agree_to_a_close_is_reset() {
 fn frames_that_cannot_be_cut_close_the_connection_after_three_seconds() {
     let mut bench = Bench::entered();
     bench.octets(&[1, 0, 0, 0, 0, 0, 0, 0x00, 0, 51, 0xCE]);
-    bench.expect("0 connection.close 501 FRAME_ERROR - type 1, all octets = <<>>: \
-                  {invalid_frame_end_marker,0} 0/0");
+    bench.expect(
+        "0 connection.close 501 FRAME_ERROR - type 1, all octets = <<>>: \
+                  {invalid_frame_end_marker,0} 0/0",
+    );
     bench.send(0, method::ConnectionCloseOk {});
     assert_eq!(bench.session.disposition(), Disposition::Keep);
     bench.advance(3);
@@ -219,20 +226,34 @@ fn frames_out_of_place_close_the_connection() {
     closes(&[3, 0, 9, 0, 0, 0, 0, 0xCE], "505 UNEXPECTED_FRAME - expected method frame, got non");
     closes(&[1, 0, 1, 0, 0, 0, 2, 0, 60, 0xCE], "501 FRAME_ERROR - type 1");
     closes(&[1, 0, 1, 0, 0, 0, 4, 0, 99, 0, 1, 0xCE], "503 COMMAND_INVALID - unimpl");
-    closes(&[1, 0, 1, 0, 0, 0, 5, 0, 60, 0, 10, 1, 0xCE],
-        "501 FRAME_ERROR - cannot decode <<1>> 60/10");
-    closes(&framed(1, method::ConnectionTuneOk::default()),
-        "503 COMMAND_INVALID - unimplemented method 10/31");
-    closes(&framed(0, method::ConnectionTuneOk::default()),
-        "504 CHANNEL_ERROR - unexpected method in connection state running 10/31");
-    closes(&framed(0, method::QueueDeclare::default()),
-        "504 CHANNEL_ERROR - unexpected method in connection state running 50/10");
-    closes(&framed(2, method::QueueDeclare::default()),
-        "504 CHANNEL_ERROR - expected 'channel.open' 50/10");
-    closes(&framed(1, method::ChannelOpen::default()),
-        "504 CHANNEL_ERROR - second 'channel.open' seen 20/10");
-    closes(&framed(1, method::ChannelCloseOk {}),
-        "503 COMMAND_INVALID - unimplemented method 20/41");
+    closes(
+        &[1, 0, 1, 0, 0, 0, 5, 0, 60, 0, 10, 1, 0xCE],
+        "501 FRAME_ERROR - cannot decode <<1>> 60/10",
+    );
+    closes(
+        &framed(1, method::ConnectionTuneOk::default()),
+        "503 COMMAND_INVALID - unimplemented method 10/31",
+    );
+    closes(
+        &framed(0, method::ConnectionTuneOk::default()),
+        "504 CHANNEL_ERROR - unexpected method in connection state running 10/31",
+    );
+    closes(
+        &framed(0, method::QueueDeclare::default()),
+        "504 CHANNEL_ERROR - unexpected method in connection state running 50/10",
+    );
+    closes(
+        &framed(2, method::QueueDeclare::default()),
+        "504 CHANNEL_ERROR - expected 'channel.open' 50/10",
+    );
+    closes(
+        &framed(1, method::ChannelOpen::default()),
+        "504 CHANNEL_ERROR - second 'channel.open' seen 20/10",
+    );
+    closes(
+        &framed(1, method::ChannelCloseOk {}),
+        "503 COMMAND_INVALID - unimplemented method 20/41",
+    );
     let mut immediate = method::BasicPublish { immediate: true, ..Default::default() };
     immediate.routing_key = "q".try_into().unwrap();
     let mut octets = framed(1, immediate);

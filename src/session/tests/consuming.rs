@@ -173,7 +173,8 @@ fn get_takes_one_message_or_says_that_there_is_none() {
 #[test]
 fn a_limit_is_for_consumers_started_later_and_a_global_one_for_all() {
     let mut bench = Bench::with_queue();
-    let qos = |prefetch_count, global| method::BasicQos { prefetch_size: 0, prefetch_count, global };
+    let qos =
+        |prefetch_count, global| method::BasicQos { prefetch_size: 0, prefetch_count, global };
     bench.send(1, qos(5, false));
     bench.consume(1, "q", "a", false);
     bench.send(1, qos(1, true));

@@ -191,8 +191,10 @@ fn nothing_may_follow_a_commit_before_its_answer() {
     bench.is_slow = true;
     bench.send(1, method::TxCommit {});
     bench.send(1, method::TxRollback {});
-    bench.expect("0 connection.close 504 CHANNEL_ERROR - unexpected command while processing \
-                  'tx.commit' 90/30");
+    bench.expect(
+        "0 connection.close 504 CHANNEL_ERROR - unexpected command while processing \
+                  'tx.commit' 90/30",
+    );
 }
 
 #[test]
@@ -213,11 +215,15 @@ fn content_out_of_order_closes_the_connection() {
     let mut bench = Bench::with_queue();
     bench.octets(&octets[..method]);
     bench.ack(1, 1, false);
-    bench.expect("0 connection.close 505 UNEXPECTED_FRAME - expected content header for class 60, \
-                  got non content header frame instead 60/40");
+    bench.expect(
+        "0 connection.close 505 UNEXPECTED_FRAME - expected content header for class 60, \
+                  got non content header frame instead 60/40",
+    );
     let mut bench = Bench::with_queue();
     bench.octets(&octets[..octets.len() - 13]);
     bench.octets(&octets);
-    bench.expect("0 connection.close 505 UNEXPECTED_FRAME - expected content body, got non \
-                  content body frame instead 60/40");
+    bench.expect(
+        "0 connection.close 505 UNEXPECTED_FRAME - expected content body, got non \
+                  content body frame instead 60/40",
+    );
 }
