@@ -29,6 +29,8 @@ use leveret::{
 
 const ROUNDS: usize = 15;
 const MESSAGES: usize = 200_000;
+/// Deliveries and acknowledgements between two writes.
+const RUN: usize = 500;
 /// What a busy socket gives at once.
 const READ: usize = 64 * 1024;
 
@@ -38,7 +40,7 @@ fn main() {
         ("publish 16 B, confirmed", publish_confirmed),
         ("publish 4 KiB", publish_large),
         ("deliver 16 B, no ack", deliver_unacknowledged),
-        ("deliver 16 B, to be acked", deliver),
+        ("deliver 16 B, acked by 500", deliver),
         ("deliver 4 KiB", deliver_large),
         ("ack, one by one", acknowledge),
     ] {
@@ -60,30 +62,34 @@ fn publish_large() -> Duration {
 }
 
 fn deliver() -> Duration {
-    delivered(&[7; 16], false).0
+    delivered(&[7; 16], false)
 }
 
 fn deliver_unacknowledged() -> Duration {
-    delivered(&[7; 16], true).0
+    delivered(&[7; 16], true)
 }
 
 fn deliver_large() -> Duration {
-    delivered(&[7; 4096], true).0
+    delivered(&[7; 4096], true)
 }
 
 fn acknowledge() -> Duration {
-    let (_, mut client) = delivered(&[7; 16], false);
-    let mut octets = BytesMut::new();
-    for delivery_tag in 1..=MESSAGES as u64 {
-        let ack = BasicAck { delivery_tag, multiple: false };
-        frame::write_method(&mut octets, 1, &ack.into());
-    }
-    let started = Instant::now();
-    for part in octets.chunks(READ) {
-        client.octets(part);
+    let mut client = Client::consuming(false);
+    let mut spent = Duration::ZERO;
+    for run in 0..(MESSAGES / RUN) as u64 {
+        let mut octets = BytesMut::new();
+        for tag in 1..=RUN as u64 {
+            client.deliver(&Message::new(b"", b"queue", &[0, 0], Bytes::new()), tag);
+            let ack = BasicAck { delivery_tag: run * RUN as u64 + tag, multiple: false };
+            frame::write_method(&mut octets, 1, &ack.into());
+        }
+        client.run();
+        let started = Instant::now();
+        client.octets(&octets);
+        spent += started.elapsed();
     }
     assert_eq!(client.settled, MESSAGES);
-    started.elapsed()
+    spent
 }
 
 /// The copying of octets into the input stands for the kernel's, and is counted.
@@ -111,36 +117,19 @@ fn published(body: &[u8], confirms: bool) -> Duration {
     started.elapsed() * MESSAGES as u32 / client.published as u32
 }
 
-fn delivered(body: &[u8], no_ack: bool) -> (Duration, Client) {
-    let mut client = Client::new();
-    client.send(BasicConsume {
-        queue: QueueName::from_static("queue"),
-        consumer_tag: ConsumerTag::from_static("consumer"),
-        no_ack,
-        ..BasicConsume::default()
-    });
-    let consumer = client.consumer;
+fn delivered(body: &[u8], no_ack: bool) -> Duration {
+    let mut client = Client::consuming(no_ack);
     let message =
         Message::new(b"amq.direct", b"queue", &[0x10, 0, 2], Bytes::copy_from_slice(body));
-    let mut out = VecDeque::new();
+    let mut all = BytesMut::new();
+    frame::write_method(&mut all, 1, &BasicAck { delivery_tag: 0, multiple: true }.into());
     let started = Instant::now();
-    for position in 0..MESSAGES as u64 {
-        let delivery = Delivery {
-            consumer,
-            queue: QueueId(1),
-            position: Position(position),
-            redelivered: false,
-            message: message.clone(),
-        };
-        client.session.notify(Event::Deliver(delivery), client.now);
-        if position % 500 == 499 {
-            client.session.transmit(&mut out);
-            out.clear();
-            client.session.flushed(client.now);
-            client.run();
-        }
+    for _ in 0..MESSAGES / RUN {
+        (0..RUN as u64).for_each(|position| client.deliver(&message, position));
+        client.octets(&all);
+        client.session.flushed(client.now);
     }
-    (started.elapsed(), client)
+    started.elapsed()
 }
 
 /// A session with channel 1 open, and a broker that says yes to everything.
@@ -177,6 +166,28 @@ impl Client {
         client.on(0, ConnectionOpen::default());
         client.send(ChannelOpen::default());
         client
+    }
+
+    fn consuming(no_ack: bool) -> Self {
+        let mut client = Self::new();
+        client.send(BasicConsume {
+            queue: QueueName::from_static("queue"),
+            consumer_tag: ConsumerTag::from_static("consumer"),
+            no_ack,
+            ..BasicConsume::default()
+        });
+        client
+    }
+
+    fn deliver(&mut self, message: &Message, position: u64) {
+        let delivery = Delivery {
+            consumer: self.consumer,
+            queue: QueueId(1),
+            position: Position(position),
+            redelivered: false,
+            message: message.clone(),
+        };
+        self.session.notify(Event::Deliver(delivery), self.now);
     }
 
     fn send(&mut self, method: impl Into<Method>) {

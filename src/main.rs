@@ -1,3 +1,80 @@
 //! The `leveret` binary: arguments, configuration, run, exit code.
 
-fn main() {}
+mod arguments;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Parser;
+use leveret::{config::Config, perf, server::Server};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::fmt::{format::Writer, time::FormatTime, time::SystemTime};
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Some(Command::Perf(perf)) => perf::run(&perf).map_err(|failure| failure.to_string()),
+        Some(Command::Serve(serve)) => serve.config().and_then(|config| serve_until_told(&config)),
+        None => arguments.serve.config().and_then(|config| serve_until_told(&config)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            let _nowhere_to_say_it = writeln!(io::stderr(), "leveret: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the broker until SIGTERM or SIGINT; a second one ends the process at once.
+fn serve_until_told(config: &Config) -> Result<(), String> {
+    start_logging(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let served = runtime.block_on(async {
+        let told = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+        let mut terminate = told(SignalKind::terminate())?;
+        let mut interrupt = told(SignalKind::interrupt())?;
+        let server = Server::start(config).await.map_err(|error| error.to_string())?;
+        announce(&server).map_err(|error| format!("cannot say that it is ready: {error}"))?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: closing the clients' connections");
+        tokio::select! {
+            () = server.stop() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    });
+    runtime.shutdown_timeout(Duration::ZERO);
+    served
+}
+
+/// One line for people and scripts, and the one that tools made for RabbitMQ wait for.
+fn announce(server: &Server) -> io::Result<()> {
+    let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
+    let mut time = String::new();
+    let _a_string_takes_everything = SystemTime.format_time(&mut Writer::new(&mut time));
+    let mut out = io::stdout().lock();
+    let version = env!("CARGO_PKG_VERSION");
+    writeln!(out, "Leveret {version} is ready: amqp on {}", addresses.join(", "))?;
+    writeln!(out, "{time} [info] <0.1.0> Server startup complete; 0 plugins started.")?;
+    out.flush()
+}
+
+fn start_logging(directives: &str) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(directives)
+        .map_err(|error| format!("`{directives}` is no log level: {error}"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    Ok(())
+}

@@ -1,4 +1,5 @@
 //! The tables in `src/`, held to `spec/`; and `spec/`, held to the published specification.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::{collections::BTreeMap, env, fs};
 
@@ -116,6 +117,12 @@ impl Specification {
         &found.unwrap_or_else(|| panic!("no domain {domain}")).r#type
     }
 
+    /// Name, wire type and use of an argument.
+    fn argument(&self, argument: &Argument) -> String {
+        let reserved = if argument.reserved { " reserved" } else { "" };
+        format!("{}: {}{reserved}", argument.name, self.wire_type(&argument.domain))
+    }
+
     fn constant(&self, name: &str) -> u16 {
         self.constants.iter().find(|constant| constant.name == name).unwrap().value
     }
@@ -198,7 +205,7 @@ fn published_class(class: roxmltree::Node<'_, '_>) -> Class {
 fn published_method(method: roxmltree::Node<'_, '_>) -> ClassMethod {
     let arguments = children(method, "field").map(|field| Argument {
         name: text(field, "name"),
-        domain: field.attribute("domain").or(field.attribute("type")).unwrap().to_owned(),
+        domain: field.attribute("domain").or_else(|| field.attribute("type")).unwrap().to_owned(),
         reserved: field.attribute("reserved") == Some("1"),
         extension: false,
     });
@@ -243,11 +250,8 @@ fn the_table_of_methods_is_the_specification() {
     let mut expected = Methods::new();
     for class in &specification.classes {
         for method in &class.methods {
-            let arguments = method.arguments.iter().map(|argument| {
-                let reserved = if argument.reserved { " reserved" } else { "" };
-                let wire_type = specification.wire_type(&argument.domain);
-                format!("{}: {wire_type}{reserved}", argument.name)
-            });
+            let arguments =
+                method.arguments.iter().map(|argument| specification.argument(argument));
             let name = format!("{}.{}", class.name, method.name);
             let row = (name, method.content, arguments.collect());
             expected.insert((class.id, method.id), row);

@@ -1,3 +1,255 @@
 //! What a broker knows: virtual hosts, exchanges, bindings, queues, and how a message finds its way.
+//!
+//! Here, and nowhere else below `net`, are locks: one for each queue, one for each virtual host's
+//! topology. A queue's lock is taken last; under it only leaves are touched (an outbox, the timer, the
+//! courier's bag), which wait for nobody.
 
+mod access;
+mod client;
+mod courier;
+mod dead_letter;
+mod expiration;
+mod hosted;
+mod ports;
 pub mod queue;
+#[cfg(test)]
+mod random;
+pub mod routing;
+pub mod topology;
+mod virtual_host;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use dashmap::DashMap;
+
+pub use self::{
+    access::Users,
+    client::{Client, DeclaredQueue, Purpose, TakenMessage},
+    ports::{Outbox, Timer},
+    routing::{Binding, Destination},
+    topology::{ExchangeDeclaration, QueueDeclaration},
+};
+
+use self::{
+    courier::{Courier, Letter},
+    hosted::{Aftermath, Counts, Hosted, Surroundings, Taken},
+    queue::{Arrival, Command, Subscription},
+    virtual_host::VirtualHost,
+};
+use crate::model::{
+    ConnectionId, ConsumerId, Message, Moment, PropertyView, QueueId, QueueName, Refusal,
+    VirtualHostName,
+};
+
+/// All virtual hosts and queues of a node.
+#[derive(Debug)]
+pub struct Broker {
+    virtual_hosts: DashMap<VirtualHostName, Arc<VirtualHost>>,
+    queues: DashMap<QueueId, Arc<Hosted>>,
+    next_queue: AtomicU64,
+    users: Users,
+    timer: Arc<dyn Timer>,
+    courier: Courier,
+    replies: client::ReplyRegistry,
+}
+
+impl Broker {
+    /// A broker without a virtual host.
+    pub fn new(timer: Arc<dyn Timer>, users: Users) -> Self {
+        Self {
+            virtual_hosts: DashMap::new(),
+            queues: DashMap::new(),
+            next_queue: AtomicU64::new(1),
+            users,
+            timer,
+            courier: Courier::default(),
+            replies: client::ReplyRegistry::default(),
+        }
+    }
+
+    /// Adds a virtual host with the exchanges that every one has; one that is there stays.
+    pub fn add_virtual_host(&self, name: VirtualHostName) {
+        let added = || Arc::new(VirtualHost::new(name.clone()));
+        self.virtual_hosts.entry(name.clone()).or_insert_with(added);
+    }
+
+    /// The way in for a new connection. `entropy` must be random: it seeds names nobody may guess.
+    pub fn client(
+        broker: &Arc<Self>,
+        id: ConnectionId,
+        outbox: Arc<dyn Outbox>,
+        from_here: bool,
+        entropy: u128,
+    ) -> Client {
+        Client::new(Arc::clone(broker), id, outbox, from_here, entropy)
+    }
+
+    /// Wakes a queue at a moment it asked for.
+    pub fn wake(&self, queue: QueueId, now: Moment) {
+        self.command(queue, Command::Tick, now);
+    }
+
+    fn virtual_host(&self, name: &VirtualHostName) -> Option<Arc<VirtualHost>> {
+        self.virtual_hosts.get(name).map(|entry| Arc::clone(&entry))
+    }
+
+    fn queue(&self, id: QueueId) -> Option<Arc<Hosted>> {
+        self.queues.get(&id).map(|entry| Arc::clone(&entry))
+    }
+
+    /// Those of the queues that are still there.
+    fn queues(&self, ids: &[QueueId]) -> Vec<Arc<Hosted>> {
+        ids.iter().filter_map(|id| self.queue(*id)).collect()
+    }
+
+    fn next_queue_id(&self) -> QueueId {
+        QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Gives a new queue its place. Called while the topology is being changed.
+    fn host(&self, hosted: &Arc<Hosted>) {
+        self.queues.insert(hosted.record.id, Arc::clone(hosted));
+    }
+
+    fn command(&self, queue: QueueId, command: Command, now: Moment) {
+        if let Some(hosted) = self.queue(queue) {
+            let aftermath = hosted.command(command, self.around(now));
+            self.see_to(&hosted, aftermath, now);
+        }
+    }
+
+    fn enqueue(
+        &self,
+        hosted: &Hosted,
+        arrivals: impl Iterator<Item = Arrival>,
+        accepted: impl FnMut(usize, bool),
+        now: Moment,
+    ) {
+        let aftermath = hosted.enqueue(arrivals, accepted, self.around(now));
+        self.see_to(hosted, aftermath, now);
+    }
+
+    /// Enqueues a dead letter. What dies of it in turn is in the courier's bag, who is under way.
+    fn enqueue_one(&self, hosted: &Hosted, arrival: Arrival, now: Moment) {
+        let aftermath = hosted.enqueue([arrival].into_iter(), |_, _| {}, self.around(now));
+        if aftermath.over {
+            self.remove(hosted);
+        }
+    }
+
+    fn subscribe(
+        &self,
+        hosted: &Hosted,
+        subscription: Subscription,
+        outbox: Arc<dyn Outbox>,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let aftermath = hosted.subscribe(subscription, outbox, self.around(now))?;
+        self.see_to(hosted, aftermath, now);
+        Ok(())
+    }
+
+    fn unsubscribe(&self, hosted: &Hosted, consumer: ConsumerId, now: Moment) {
+        let aftermath = hosted.unsubscribe(consumer, self.around(now));
+        self.see_to(hosted, aftermath, now);
+    }
+
+    fn take(&self, hosted: &Hosted, get: Command, now: Moment) -> Result<Option<Taken>, Refusal> {
+        let (taken, aftermath) = hosted.take(get, self.around(now))?;
+        self.see_to(hosted, aftermath, now);
+        Ok(taken)
+    }
+
+    fn purge(&self, hosted: &Hosted, now: Moment) -> u64 {
+        let (purged, aftermath) = hosted.purge(self.around(now));
+        self.see_to(hosted, aftermath, now);
+        purged
+    }
+
+    /// What is in a queue; `touch` renews its lease. `None` when it has gone.
+    fn counts(&self, hosted: &Hosted, touch: bool, now: Moment) -> Option<Counts> {
+        let (counts, aftermath) = hosted.counts(touch, self.around(now));
+        self.see_to(hosted, aftermath, now);
+        counts
+    }
+
+    /// Deletes a queue if `condition` allows it, and says how many messages it held.
+    fn end_queue(
+        &self,
+        hosted: &Hosted,
+        condition: impl FnOnce(Counts) -> Result<(), Refusal>,
+        now: Moment,
+    ) -> Result<u64, Refusal> {
+        let counts = hosted.end(condition, self.around(now))?;
+        self.remove(hosted);
+        self.courier.carry(self, now);
+        Ok(counts.ready)
+    }
+
+    /// Deletes a queue whatever is in it.
+    fn delete_queue(&self, queue: QueueId, now: Moment) {
+        if let Some(hosted) = self.queue(queue) {
+            let always = |_| Ok(());
+            let _nothing_refuses = self.end_queue(&hosted, always, now);
+        }
+    }
+
+    /// Takes a queue whose life has ended out of the topology.
+    fn remove(&self, hosted: &Hosted) {
+        let id = hosted.record.id;
+        let _nothing_refuses = hosted.home.change(|topology| Ok(((), topology.delete_queue(id))));
+        self.queues.remove(&id);
+    }
+
+    /// Takes the queue of that name out of the topology if its life has ended, without waiting for
+    /// the thread that ended it.
+    fn remove_ended(&self, home: &VirtualHost, name: &QueueName) {
+        let record = home.topology().queue_named(name).map(Arc::clone);
+        if let Some(hosted) = record.and_then(|record| self.queue(record.id))
+            && hosted.is_gone()
+        {
+            self.remove(&hosted);
+        }
+    }
+
+    /// Routes one dead letter from its dead-letter exchange into the queues it reaches.
+    fn deliver_letter(&self, letter: &Letter, now: Moment) {
+        let Some(options) = &letter.queue.options.dead_letter else { return };
+        let buried =
+            dead_letter::bury(&letter.message, letter.reason, &letter.queue.name, options, now);
+        let mut ids = Vec::new();
+        let topology = letter.home.topology();
+        topology.route(&buried.message, &buried.further_keys, &mut ids);
+        drop(topology);
+        for hosted in self.queues(&ids) {
+            if !dead_letter::is_cycle(&buried.message, &hosted.record.name) {
+                let arrival = arrival(buried.message.clone());
+                self.enqueue_one(&hosted, arrival, now);
+            }
+        }
+    }
+
+    /// Does what a queue asked for beyond its own lock.
+    fn see_to(&self, hosted: &Hosted, aftermath: Aftermath, now: Moment) {
+        if aftermath.over {
+            self.remove(hosted);
+        }
+        if aftermath.deaths {
+            self.courier.carry(self, now);
+        }
+    }
+
+    fn around(&self, now: Moment) -> Surroundings<'_> {
+        Surroundings { timer: &*self.timer, courier: &self.courier, now }
+    }
+}
+
+/// A dead letter as an arrival: it has a priority, but no time to live of its own any more.
+fn arrival(message: Message) -> Arrival {
+    let view = PropertyView::of(message.properties()).unwrap_or_default();
+    let (priority, persistent) = (view.priority.unwrap_or(0), view.delivery_mode == Some(2));
+    Arrival { message, priority, time_to_live: None, persistent }
+}

@@ -19,6 +19,6 @@ pub enum Malformed {
     TooDeep,
     #[error("a short string is not valid UTF-8")]
     InvalidUtf8,
-    #[error("no property belongs to the flags {0:#06x}")]
-    InvalidPropertyFlags(u16),
+    #[error("a floating-point value is not a finite number")]
+    NotFinite,
 }

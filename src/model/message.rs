@@ -1,8 +1,10 @@
 //! A message, its octets shared and never copied again, and a delivery, a message on its way out.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use std::sync::Arc;
 
-use super::{ChannelNumber, ConsumerId, Position, QueueId, Refusal};
+use bytes::{Bytes, BytesMut};
+
+use super::{ChannelNumber, ConsumerId, History, Position, QueueId, Refusal};
 
 /// Bodies up to this many octets are packed behind their envelope; longer ones stay where they are.
 pub const PACKED_BODY_LIMIT: usize = 2048;
@@ -19,6 +21,7 @@ pub const DELIVERY_OVERHEAD: usize = 128;
 pub struct Message {
     envelope: Bytes,
     body: Bytes,
+    history: Option<Arc<History>>,
     exchange_length: u8,
     routing_key_length: u8,
 }
@@ -34,27 +37,10 @@ impl Message {
         properties: &[u8],
         body: Bytes,
     ) -> Self {
-        let exchange = cut(exchange);
-        let routing_key = cut(routing_key);
-        let envelope_length = exchange.len() + routing_key.len() + properties.len();
-        let copied = if body.len() <= PACKED_BODY_LIMIT { body.len() } else { 0 };
-        reserve(arena, envelope_length + copied);
-        arena.put_slice(exchange);
-        arena.put_slice(routing_key);
-        arena.put_slice(properties);
-        let envelope = arena.split_to(envelope_length).freeze();
-        let body = if copied > 0 {
-            arena.put_slice(&body);
-            arena.split_to(copied).freeze()
-        } else {
-            body
-        };
-        Self {
-            envelope,
-            body,
-            exchange_length: u8::try_from(exchange.len()).expect("cut to 255 octets"),
-            routing_key_length: u8::try_from(routing_key.len()).expect("cut to 255 octets"),
+        if body.len() <= PACKED_BODY_LIMIT {
+            return Self::copy(arena, exchange, routing_key, properties, &body);
         }
+        Self { body, ..Self::copy(arena, exchange, routing_key, properties, &[]) }
     }
 
     /// Packs a message into `arena`, its body included, whatever its length.
@@ -81,6 +67,7 @@ impl Message {
         Self {
             envelope,
             body,
+            history: None,
             exchange_length: u8::try_from(exchange.len()).expect("cut to 255 octets"),
             routing_key_length: u8::try_from(routing_key.len()).expect("cut to 255 octets"),
         }
@@ -97,12 +84,28 @@ impl Message {
         Self::pack(&mut arena, exchange, routing_key, properties, body)
     }
 
-    /// The same body under another envelope.
+    /// The same body under another envelope, without a history.
     pub fn readdressed(&self, exchange: &[u8], routing_key: &[u8], properties: &[u8]) -> Self {
         let mut arena =
             BytesMut::with_capacity(exchange.len() + routing_key.len() + properties.len());
         let empty = Self::pack(&mut arena, exchange, routing_key, properties, Bytes::new());
         Self { body: self.body.clone(), ..empty }
+    }
+
+    /// The same message with other properties.
+    pub fn with_properties(&self, properties: &[u8]) -> Self {
+        let changed = self.readdressed(self.exchange(), self.routing_key(), properties);
+        Self { history: self.history.clone(), ..changed }
+    }
+
+    /// The same message with a history, in place of the one it had.
+    pub fn with_history(self, history: History) -> Self {
+        Self { history: Some(Arc::new(history)), ..self }
+    }
+
+    /// What the message has been through; none is the history of one that was plainly published.
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_deref()
     }
 
     /// The exchange that the message was published to; empty for the default exchange.

@@ -1,7 +1,9 @@
 //! The words everyone uses: plain data, validated on construction, knowing nobody.
 
+pub mod arguments;
 pub mod credit;
 pub mod field_value;
+pub mod history;
 pub mod identity;
 pub mod malformed;
 pub mod message;
@@ -15,6 +17,7 @@ pub mod table;
 
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;
+pub use history::{Death, DeathReason, History, Place};
 pub use identity::{ChannelNumber, ConnectionId, ConsumerId, DeliveryTag, Position, QueueId};
 pub use malformed::Malformed;
 pub use message::{

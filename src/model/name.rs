@@ -240,3 +240,29 @@ names! {
     /// Names a user of the node.
     UserName
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_name_holds_255_octets_and_no_more() {
+        assert_eq!(QueueName::try_from("q".repeat(255)).unwrap().len(), 255);
+        assert_eq!(QueueName::try_from("q".repeat(256)), Err(NameTooLong(256)));
+    }
+
+    #[test]
+    fn a_map_by_name_is_looked_up_by_octets() {
+        let queues = BTreeMap::from([(QueueName::from_static("work"), 1)]);
+        assert_eq!(queues.get(&b"work"[..]), Some(&1));
+        assert_eq!(queues.get(&b"rest"[..]), None);
+    }
+
+    #[test]
+    fn a_name_that_is_not_text_is_shown_all_the_same() {
+        let key = RoutingKey::new(Bytes::from_static(b"a\xff")).unwrap();
+        assert_eq!(key.to_string(), "a\u{fffd}");
+    }
+}

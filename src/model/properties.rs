@@ -9,10 +9,6 @@ use super::{
     table::{self, FieldTable},
 };
 
-/// Bits that announce no property: 0 would announce a second word of flags, which no property
-/// needs and RabbitMQ refuses, and 1 is nobody's.
-const UNUSED_FLAGS: u16 = 0b11;
-
 /// No property at all, encoded.
 pub const NO_PROPERTIES: &[u8] = &[0, 0];
 
@@ -33,7 +29,11 @@ macro_rules! properties {
             }
 
             fn read(flags: u16, from: &mut Reader<'_>) -> Result<Self, Malformed> {
-                Ok(Self { $($name: property(flags, $bit, || Property::take(from))?),* })
+                let mut properties = Self::default();
+                $(if flags & (1 << $bit) != 0 {
+                    properties.$name = Some(Property::take(from)?);
+                })*
+                Ok(properties)
             }
 
             fn write(&self, to: &mut Writer<'_>) {
@@ -49,7 +49,11 @@ macro_rules! properties {
 
         impl<'a> PropertyView<'a> {
             fn walk(flags: u16, from: &mut Octets<'a>) -> Result<Self, Malformed> {
-                Ok(Self { $($name: property(flags, $bit, || Borrowed::take(from))?),* })
+                let mut view = Self::default();
+                $(if flags & (1 << $bit) != 0 {
+                    view.$name = Some(Borrowed::take(from)?);
+                })*
+                Ok(view)
             }
         }
     };
@@ -88,9 +92,12 @@ properties! {
 
 impl Properties {
     /// Reads the flags and the values that follow them, all there is.
+    ///
+    /// The two lowest flags mean nothing: that the lowest announces a second word of flags
+    /// (AMQP 0-9-1 §4.2.6.1) is not heeded, so that such a word is octets too many (RabbitMQ 3.10).
     pub fn decode(octets: &Bytes) -> Result<Self, Malformed> {
         let mut reader = Reader::new(octets);
-        let flags = flags(reader.octets().u16()?)?;
+        let flags = reader.octets().u16()?;
         let properties = Self::read(flags, &mut reader)?;
         reader.finish()?;
         Ok(properties)
@@ -117,7 +124,7 @@ impl<'a> PropertyView<'a> {
             return Ok(Self::default());
         }
         let mut octets = Octets::new(octets);
-        let flags = flags(octets.u16()?)?;
+        let flags = octets.u16()?;
         let view = Self::walk(flags, &mut octets)?;
         octets.finish()?;
         Ok(view)
@@ -132,25 +139,6 @@ impl<'a> TableOctets<'a> {
     pub fn as_slice(self) -> &'a [u8] {
         self.0
     }
-}
-
-fn flags(word: u16) -> Result<u16, Malformed> {
-    match word & UNUSED_FLAGS {
-        0 => Ok(word),
-        _ => Err(Malformed::InvalidPropertyFlags(word)),
-    }
-}
-
-#[inline]
-fn property<T>(
-    flags: u16,
-    bit: u8,
-    take: impl FnOnce() -> Result<T, Malformed>,
-) -> Result<Option<T>, Malformed> {
-    if flags & (1 << bit) == 0 {
-        return Ok(None);
-    }
-    take().map(Some)
 }
 
 /// How a property's value is read; its strings are octets of any kind, unlike a method's.

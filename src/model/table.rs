@@ -151,8 +151,8 @@ fn read_value(from: &mut Reader<'_>, depth: usize) -> Result<FieldValue, Malform
         b'I' => FieldValue::Int32(from.octets().u32()?.cast_signed()),
         b'i' => FieldValue::UInt32(from.octets().u32()?),
         b'l' | b'L' => FieldValue::Int64(from.octets().u64()?.cast_signed()),
-        b'f' => FieldValue::Float32(f32::from_bits(from.octets().u32()?)),
-        b'd' => FieldValue::Float64(f64::from_bits(from.octets().u64()?)),
+        b'f' => FieldValue::Float32(float32(from.octets())?),
+        b'd' => FieldValue::Float64(float64(from.octets())?),
         b'D' => FieldValue::Decimal { scale: from.octets().u8()?, value: from.octets().u32()? },
         b'S' => FieldValue::LongString(Field::read(from)?),
         b'x' => FieldValue::ByteArray(Field::read(from)?),
@@ -162,6 +162,15 @@ fn read_value(from: &mut Reader<'_>, depth: usize) -> Result<FieldValue, Malform
         b'V' => FieldValue::Void,
         unknown => return Err(Malformed::UnknownFieldType(unknown)),
     })
+}
+
+/// Infinities and what is not a number are refused, for RabbitMQ cannot hold them.
+fn float32(from: &mut Octets<'_>) -> Result<f32, Malformed> {
+    Some(f32::from_bits(from.u32()?)).filter(|float| float.is_finite()).ok_or(Malformed::NotFinite)
+}
+
+fn float64(from: &mut Octets<'_>) -> Result<f64, Malformed> {
+    Some(f64::from_bits(from.u64()?)).filter(|float| float.is_finite()).ok_or(Malformed::NotFinite)
 }
 
 fn write_value(value: &FieldValue, to: &mut Writer<'_>) {
@@ -217,9 +226,11 @@ fn check_value(from: &mut Octets<'_>, depth: usize) -> Result<(), Malformed> {
         b'F' => return check_pairs(from.long()?, depth),
         b't' | b'b' | b'B' => 1,
         b's' | b'U' | b'u' => 2,
-        b'I' | b'i' | b'f' => 4,
+        b'f' => return float32(from).map(drop),
+        b'd' => return float64(from).map(drop),
+        b'I' | b'i' => 4,
         b'D' => 5,
-        b'l' | b'L' | b'd' | b'T' => 8,
+        b'l' | b'L' | b'T' => 8,
         b'V' => 0,
         unknown => return Err(Malformed::UnknownFieldType(unknown)),
     };

@@ -341,7 +341,7 @@ impl Session {
             return;
         }
         self.heartbeat.set_deaf(false, now);
-        if self.alarm.is_announced {
+        if self.alarm.is_announced && matches!(self.phase, Phase::Running) {
             self.connection.outgoing.method(0, ConnectionUnblocked {});
         }
     }

@@ -8,11 +8,14 @@ use crate::model::{Malformed, octets::Octets};
 /// The class that every method with content belongs to.
 pub const BASIC: u16 = 60;
 
+/// Octets of a content header frame that are not properties.
+const HEADER_OVERHEAD: usize = OVERHEAD + 12;
+
 /// What a content header frame says; the properties stay encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentHeader<'a> {
     pub class: u16,
-    /// Nothing: must be zero (AMQP 0-9-1 §2.3.5.2).
+    /// Nothing: must be zero (AMQP 0-9-1 §4.2.6.1).
     pub weight: u16,
     /// Octets in all the body frames that follow.
     pub body_size: u64,
@@ -57,6 +60,7 @@ pub fn write_content(
     body: &[u8],
     frame_max: usize,
 ) {
+    out.reserve(HEADER_OVERHEAD + properties.len() + body.len() + OVERHEAD);
     write_header(out, channel, properties, body.len() as u64);
     for part in body_parts(body, frame_max) {
         frame::write_frame(out, FrameKind::Body, channel, |out| out.put_slice(part));

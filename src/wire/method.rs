@@ -1,7 +1,8 @@
 //! The methods of AMQP 0-9-1 and of RabbitMQ's extensions as a table: one entry per method, its
 //! arguments in wire order.
 //!
-//! `tests/spec.rs` holds this table to `spec/amqp0-9-1.toml`.
+//! `definition.rs` says what an entry becomes; `tests/spec.rs` holds the table to
+//! `spec/amqp0-9-1.toml`.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -23,92 +24,6 @@ pub struct Row {
     pub has_content: bool,
     /// Name and type of every argument.
     pub arguments: &'static [(&'static str, &'static str)],
-}
-
-/// Reads an argument: text by default, any octets where RabbitMQ does not look at the text.
-macro_rules! argument {
-    ($from:ident, $type:ty) => {
-        <$type as Field>::read($from)?
-    };
-    ($from:ident, $type:ty, octets) => {
-        <$type>::from($from.short_octets()?)
-    };
-}
-
-macro_rules! has_content {
-    () => {
-        false
-    };
-    (content) => {
-        true
-    };
-}
-
-/// Makes of each entry `Struct = class, method, "name" { arguments }` a struct and a variant.
-/// `content` says that content follows, `as octets` that the text need not be valid UTF-8.
-macro_rules! methods {
-    ($($(#[$doc:meta])* $method:ident = $class_id:literal, $method_id:literal, $name:literal
-        $($content:ident)? { $($field:ident: $type:ty $(as $octets:ident)?),* $(,)? })*) => {
-        $(
-            $(#[$doc])*
-            #[derive(Clone, Debug, Default, PartialEq)]
-            pub struct $method { $(pub $field: $type),* }
-
-            impl From<$method> for Method {
-                fn from(method: $method) -> Self {
-                    Self::$method(method)
-                }
-            }
-        )*
-
-        /// Any method of the protocol.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum Method { $($method($method)),* }
-
-        impl Method {
-            /// Every method, for whoever compares them with the specification.
-            pub const TABLE: &[Row] = &[$(Row {
-                id: ($class_id, $method_id),
-                name: $name,
-                has_content: has_content!($($content)?),
-                arguments: &[$((stringify!($field), stringify!($type))),*],
-            }),*];
-
-            /// The class and the method that name this method on the wire.
-            pub fn id(&self) -> (u16, u16) {
-                match self { $(Self::$method(_) => ($class_id, $method_id)),* }
-            }
-
-            /// The name in the specification, such as `queue.declare`.
-            pub fn name(&self) -> &'static str {
-                match self { $(Self::$method(_) => $name),* }
-            }
-
-            /// Whether a content header and body frames follow.
-            pub fn has_content(&self) -> bool {
-                match self { $(Self::$method(_) => has_content!($($content)?)),* }
-            }
-
-            /// Reads the arguments of the method that `id` names.
-            pub fn read(id: (u16, u16), from: &mut Reader<'_>) -> Result<Self, Malformed> {
-                match id {
-                    $(($class_id, $method_id) => Ok(Self::$method($method {
-                        $($field: argument!(from, $type $(, $octets)?)),*
-                    })),)*
-                    (class, method) => Err(Malformed::UnknownMethod(class, method)),
-                }
-            }
-
-            /// Writes the arguments, without the id.
-            pub fn write(&self, to: &mut Writer<'_>) {
-                match self {
-                    $(Self::$method($method { $($field),* }) => {
-                        let _: &[()] = &[$($field.write(to)),*];
-                    })*
-                }
-            }
-        }
-    };
 }
 
 impl Method {
@@ -332,13 +247,13 @@ methods! {
 
     /// Gives a mandatory message back to its publisher, for no queue took it.
     BasicReturn = 60, 50, "basic.return" content {
-        reply_code: u16, reply_text: ShortString, exchange: ExchangeName as octets,
+        reply_code: u16, reply_text: ShortString as octets, exchange: ExchangeName as octets,
         routing_key: RoutingKey as octets,
     }
 
     /// Brings a message to a consumer.
     BasicDeliver = 60, 60, "basic.deliver" content {
-        consumer_tag: ConsumerTag, delivery_tag: u64, redelivered: bool,
+        consumer_tag: ConsumerTag as octets, delivery_tag: u64, redelivered: bool,
         exchange: ExchangeName as octets, routing_key: RoutingKey as octets,
     }
 

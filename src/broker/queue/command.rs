@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{ChannelCredit, ConsumerId, Message, Moment, Outcome, Position, QueueOptions};
+use crate::model::{
+    ChannelCredit, ConsumerId, DeathReason, Message, Moment, Outcome, Position, QueueOptions,
+};
 
 /// One input of a queue.
 #[derive(Clone, Debug)]
@@ -97,25 +99,4 @@ pub enum Effect {
     WakeAt(Moment),
     /// The last consumer of an auto-delete queue has gone, or `x-expires` has passed: delete it.
     Delete,
-}
-
-/// Why a message died, in RabbitMQ's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DeathReason {
-    Rejected,
-    Expired,
-    MaxLength,
-    DeliveryLimit,
-}
-
-impl DeathReason {
-    /// The word that `x-death` carries.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rejected => "rejected",
-            Self::Expired => "expired",
-            Self::MaxLength => "maxlen",
-            Self::DeliveryLimit => "delivery_limit",
-        }
-    }
 }

@@ -1,5 +1,282 @@
 //! One queue as a deterministic machine: commands and the time go in, effects come out.
+//!
+//! [`Contents`] is what is in the queue, and changes by facts. Everything else decides: whose turn it
+//! is, what expires, what overflows. Consumers and their credit are in no fact, and are made anew as
+//! they attach.
 
 mod command;
+mod consumers;
+mod contents;
+mod expiry;
+mod limits;
+mod ready;
+#[cfg(test)]
+mod tests;
+mod unacked;
 
-pub use command::{Arrival, Command, DELIVERY_OVERHEAD, DeathReason, Effect, Subscription};
+use thiserror::Error;
+
+pub use self::{
+    command::{Arrival, Command, DELIVERY_OVERHEAD, Effect, Subscription},
+    contents::{Contents, Entry, Fact},
+};
+use self::{consumers::Consumers, expiry::Alarm, unacked::Holder};
+use crate::model::{
+    ChannelCredit, ConsumerId, DeathReason, Message, Moment, Outcome, Position, QueueKind,
+    QueueOptions,
+};
+
+/// A queue.
+///
+/// After every command either nothing is ready, or no consumer has room.
+#[derive(Debug)]
+pub struct Queue {
+    options: QueueOptions,
+    auto_delete: bool,
+    contents: Contents,
+    consumers: Consumers,
+    alarm: Alarm,
+    /// Its deletion was asked for, and is not asked for again.
+    is_deleted: bool,
+}
+
+/// Another consumer has the queue to itself, or the one that asks to have it so cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the queue is in exclusive use")]
+pub struct InExclusiveUse;
+
+impl Queue {
+    /// An empty queue. Its effects begin with the first command: with `x-expires`, that should be a
+    /// [`Command::Touch`] at once.
+    pub fn new(options: QueueOptions, auto_delete: bool, now: Moment) -> Self {
+        Self {
+            consumers: Consumers::new(&options),
+            options,
+            auto_delete,
+            contents: Contents::default(),
+            alarm: Alarm::new(now),
+            is_deleted: false,
+        }
+    }
+
+    /// Applies `command` at `now` and appends to `effects` what the world outside must do.
+    pub fn apply(&mut self, command: Command, now: Moment, effects: &mut Vec<Effect>) {
+        self.expire(now, effects);
+        match command {
+            Command::Enqueue(arrival) => self.enqueue(arrival, now, effects),
+            Command::Subscribe(subscription) => self.consumers.subscribe(subscription),
+            Command::Unsubscribe { consumer } => self.unsubscribe(consumer, now, effects),
+            Command::Get { acknowledge, credit } => {
+                self.alarm.renew_lease(now);
+                self.get(acknowledge, &credit, effects);
+            }
+            Command::Settle { positions, outcome } => self.settle(positions, outcome, effects),
+            Command::Replenish { consumer, octets } => self.consumers.replenish(consumer, octets),
+            Command::Resume => self.consumers.resume(),
+            Command::Purge => effects.push(Effect::Purged(self.contents.clear_ready())),
+            Command::Touch => self.touch(now),
+            Command::Tick => self.tick(now, effects),
+            Command::Configure(options) => self.configure(*options, now, effects),
+        }
+        self.serve(now, effects);
+        self.ask_to_wake(effects);
+    }
+
+    /// Whether a consumer may attach. RabbitMQ's quorum queues accept an exclusive one and do not
+    /// enforce it.
+    pub fn may_subscribe(&self, exclusive: bool) -> Result<(), InExclusiveUse> {
+        if self.options.kind == QueueKind::Quorum {
+            return Ok(());
+        }
+        let refused =
+            exclusive && (!self.consumers.is_empty() || self.consumers.is_single_active());
+        if refused || self.consumers.has_exclusive() {
+            return Err(InExclusiveUse);
+        }
+        Ok(())
+    }
+
+    /// What the queue was asked to be, as it was last configured.
+    pub fn options(&self) -> &QueueOptions {
+        &self.options
+    }
+
+    /// Ready messages, as of the last command: a declaration that shows them sends a
+    /// [`Command::Touch`] first, so that what has expired since is gone.
+    #[inline]
+    pub fn ready_count(&self) -> u64 {
+        self.contents.ready_count()
+    }
+
+    /// Octets of the bodies of ready messages.
+    #[inline]
+    pub fn ready_octets(&self) -> u64 {
+        self.contents.ready_octets()
+    }
+
+    /// Messages that are out.
+    pub fn unacked_count(&self) -> u64 {
+        self.contents.unacked_count()
+    }
+
+    /// All consumers, whether they have room or are active or not.
+    pub fn consumer_count(&self) -> u64 {
+        self.consumers.count()
+    }
+
+    /// Whether `if-unused` forbids the queue's deletion.
+    pub fn is_in_use(&self) -> bool {
+        !self.consumers.is_empty()
+    }
+
+    /// Whether `if-empty` allows the queue's deletion: messages that are out do not count.
+    pub fn is_empty(&self) -> bool {
+        self.ready_count() == 0
+    }
+
+    /// The consumers, which are to be told when the queue is deleted.
+    pub fn consumers(&self) -> impl Iterator<Item = ConsumerId> {
+        self.consumers.ids()
+    }
+
+    #[inline]
+    fn enqueue(&mut self, arrival: Arrival, now: Moment, effects: &mut Vec<Effect>) {
+        if self.must_refuse(&arrival.message) {
+            self.refuse(arrival.message, effects);
+            return;
+        }
+        let deadline = self.deadline(arrival.time_to_live, now);
+        let entry = Entry {
+            position: self.contents.next_position(),
+            message: arrival.message,
+            deadline,
+            priority: arrival.priority.min(self.options.max_priority.unwrap_or(0)),
+            redelivered: false,
+            delivery_count: 0,
+        };
+        // A consumer that waits gets the message whatever its time to live, on a classic queue.
+        let is_dead = deadline.is_some_and(|deadline| deadline <= now)
+            && self.options.kind == QueueKind::Quorum;
+        if self.is_empty()
+            && !is_dead
+            && let Some(turn) = self.consumers.next_turn()
+        {
+            self.hand_out(entry, turn, effects);
+            return;
+        }
+        self.contents.push(entry);
+        self.trim(effects);
+    }
+
+    fn unsubscribe(&mut self, consumer: ConsumerId, now: Moment, effects: &mut Vec<Effect>) {
+        if !self.consumers.unsubscribe(consumer) || !self.consumers.is_empty() {
+            return;
+        }
+        self.alarm.renew_lease(now);
+        if self.auto_delete {
+            self.delete(effects);
+        }
+    }
+
+    fn get(&mut self, acknowledge: bool, credit: &ChannelCredit, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.contents.take_head() else {
+            effects.push(Effect::GotNothing);
+            return;
+        };
+        let Entry { position, redelivered, delivery_count, .. } = entry;
+        let message = if acknowledge {
+            credit.take_regardless();
+            self.lend(entry, Holder::NOBODY)
+        } else {
+            entry.message
+        };
+        let remaining = self.ready_count();
+        effects.push(Effect::Got { position, message, redelivered, delivery_count, remaining });
+    }
+
+    fn settle(&mut self, positions: Vec<Position>, outcome: Outcome, effects: &mut Vec<Effect>) {
+        for position in positions {
+            let Some(out) = self.contents.release(position) else { continue };
+            self.consumers.give_back(out.holder);
+            match outcome {
+                Outcome::Acknowledge => {}
+                Outcome::Requeue => self.put_back(out.entry, effects),
+                Outcome::Reject => {
+                    self.dead_letter(out.entry.message, DeathReason::Rejected, effects);
+                }
+            }
+        }
+        if outcome == Outcome::Requeue {
+            self.trim(effects);
+        }
+    }
+
+    fn touch(&mut self, now: Moment) {
+        if self.options.kind == QueueKind::Classic {
+            self.alarm.renew_lease(now);
+        }
+    }
+
+    /// Kind, priorities and single active consumer are no matter of policy, and stay.
+    fn configure(&mut self, options: QueueOptions, now: Moment, effects: &mut Vec<Effect>) {
+        self.options = QueueOptions {
+            kind: self.options.kind,
+            max_priority: self.options.max_priority,
+            single_active_consumer: self.options.single_active_consumer,
+            ..options
+        };
+        self.alarm.renew_lease(now);
+        self.trim(effects);
+    }
+
+    /// Hands ready messages to the consumers, while both last.
+    #[inline]
+    fn serve(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        loop {
+            self.expire(now, effects);
+            if self.is_empty() {
+                return;
+            }
+            let Some(turn) = self.consumers.next_turn() else { return };
+            let entry = self.contents.take_head().expect("the queue is not empty");
+            self.hand_out(entry, turn, effects);
+        }
+    }
+
+    #[inline]
+    fn hand_out(&mut self, entry: Entry, turn: u32, effects: &mut Vec<Effect>) {
+        let served = self.consumers.serve(turn, entry.message.size());
+        let Entry { position, redelivered, delivery_count, .. } = entry;
+        let message =
+            if served.acknowledge { self.lend(entry, served.holder) } else { entry.message };
+        let consumer = served.consumer;
+        effects.push(Effect::Deliver { consumer, position, message, redelivered, delivery_count });
+    }
+
+    /// Keeps a message as one that is out, and gives a copy.
+    #[inline]
+    fn lend(&mut self, entry: Entry, holder: Holder) -> Message {
+        let message = entry.message.clone();
+        self.contents.hold(entry, holder);
+        message
+    }
+
+    fn drop_head(&mut self, reason: DeathReason, effects: &mut Vec<Effect>) {
+        if let Some(entry) = self.contents.take_head() {
+            self.dead_letter(entry.message, reason, effects);
+        }
+    }
+
+    fn dead_letter(&self, message: Message, reason: DeathReason, effects: &mut Vec<Effect>) {
+        if self.options.dead_letter.is_some() {
+            effects.push(Effect::DeadLetter { message, reason });
+        }
+    }
+
+    fn delete(&mut self, effects: &mut Vec<Effect>) {
+        if !self.is_deleted {
+            self.is_deleted = true;
+            effects.push(Effect::Delete);
+        }
+    }
+}

@@ -236,7 +236,7 @@ fn unreadable(malformed: Malformed, arguments: &[u8]) -> (ReplyCode, String) {
         | Malformed::TrailingOctets(_)
         | Malformed::UnknownFieldType(_)
         | Malformed::TooDeep
-        | Malformed::InvalidPropertyFlags(_) => {
+        | Malformed::NotFinite => {
             (ReplyCode::FrameError, format!("cannot decode {}", Dump(arguments)))
         }
     }

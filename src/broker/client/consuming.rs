@@ -1,0 +1,132 @@
+//! Consumers and settlements of one connection.
+
+use std::sync::Arc;
+
+use super::{Client, replies};
+use crate::{
+    broker::queue::{Command, Subscription},
+    model::{
+        ChannelCredit, ChannelNumber, ConsumerId, ConsumerOptions, FieldTable, Message, Moment,
+        Position, QueueId, QueueKind, QueueName, Refusal, Settlement,
+    },
+};
+
+/// What a consumer wants.
+#[derive(Clone, Debug)]
+pub struct Purpose {
+    pub queue: QueueName,
+    pub consumer: ConsumerId,
+    pub acknowledge: bool,
+    pub exclusive: bool,
+    /// Messages that may be unacknowledged at a time; 0 is no limit.
+    pub prefetch: u16,
+    /// Octets that may be on their way.
+    pub window: usize,
+    pub credit: ChannelCredit,
+    pub arguments: FieldTable,
+}
+
+/// A message that `basic.get` took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TakenMessage {
+    pub queue: QueueId,
+    pub position: Position,
+    pub redelivered: bool,
+    pub message: Message,
+    /// Ready messages that remain.
+    pub remaining: u64,
+}
+
+impl Client {
+    /// Attaches a consumer; deliveries come through the connection's outbox.
+    ///
+    /// # Errors
+    /// When there is no such queue, it may not be used, or an argument is wrong.
+    pub fn consume(
+        &mut self,
+        channel: ChannelNumber,
+        purpose: Purpose,
+        now: Moment,
+    ) -> Result<QueueId, Refusal> {
+        if replies::is_reply_queue(&purpose.queue) {
+            return self.consume_replies(channel, &purpose);
+        }
+        let hosted = self.queue(&purpose.queue)?;
+        let kind = hosted.record.options.kind;
+        let options = ConsumerOptions::parse(&hosted.resource(), kind, &purpose.arguments)?;
+        if kind == QueueKind::Quorum && purpose.credit.is_limited() {
+            return Err(Refusal::GlobalPrefetchUnsupported(hosted.resource()));
+        }
+        let subscription = Subscription {
+            consumer: purpose.consumer,
+            prefetch: purpose.prefetch,
+            acknowledge: purpose.acknowledge,
+            priority: options.priority,
+            exclusive: purpose.exclusive,
+            window: purpose.window,
+            credit: purpose.credit,
+        };
+        self.broker.subscribe(&hosted, subscription, Arc::clone(&self.outbox), now)?;
+        Ok(hosted.record.id)
+    }
+
+    /// Detaches a consumer; one that is not there counts as detached.
+    pub fn cancel(
+        &mut self,
+        channel: ChannelNumber,
+        queue: QueueId,
+        consumer: ConsumerId,
+        now: Moment,
+    ) {
+        if queue == replies::REPLY_QUEUE {
+            self.forget_reply_consumer(channel);
+        } else if let Some(hosted) = self.broker.queue(queue) {
+            self.broker.unsubscribe(&hosted, consumer, now);
+        }
+    }
+
+    /// Takes one message out of a queue, as `basic.get` does.
+    ///
+    /// # Errors
+    /// When there is no such queue, or it may not be used so.
+    pub fn take(
+        &mut self,
+        queue: &QueueName,
+        acknowledge: bool,
+        credit: ChannelCredit,
+        now: Moment,
+    ) -> Result<Option<TakenMessage>, Refusal> {
+        let hosted = self.queue(queue)?;
+        let options = &hosted.record.options;
+        if options.kind == QueueKind::Quorum && options.single_active_consumer {
+            return Err(Refusal::GetUnsupported(hosted.resource()));
+        }
+        let taken = self.broker.take(&hosted, Command::Get { acknowledge, credit }, now)?;
+        Ok(taken.map(|taken| TakenMessage {
+            queue: hosted.record.id,
+            position: taken.position,
+            redelivered: taken.redelivered,
+            message: taken.message,
+            remaining: taken.remaining,
+        }))
+    }
+
+    /// Ends or gives back deliveries; those of a queue that is gone are gone with it.
+    pub fn settle(&mut self, settlements: Vec<Settlement>, now: Moment) {
+        for Settlement { queue, positions, outcome } in settlements {
+            self.broker.command(queue, Command::Settle { positions, outcome }, now);
+        }
+    }
+
+    /// Octets have left for the client's socket: its consumer has room for as many more.
+    pub fn replenish(&mut self, queue: QueueId, consumer: ConsumerId, octets: usize, now: Moment) {
+        self.broker.command(queue, Command::Replenish { consumer, octets }, now);
+    }
+
+    /// A channel's shared credit has room again.
+    pub fn resume(&mut self, queues: &[QueueId], now: Moment) {
+        for &queue in queues {
+            self.broker.command(queue, Command::Resume, now);
+        }
+    }
+}

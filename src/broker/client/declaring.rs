@@ -1,0 +1,180 @@
+//! Exchanges, queues and bindings, as one connection declares and deletes them.
+
+use std::sync::Arc;
+
+use super::{Client, replies};
+use crate::{
+    broker::{
+        hosted::{Counts, Hosted},
+        routing::Binding,
+        topology::{self, Change, Declared, ExchangeDeclaration, QueueDeclaration, Topology},
+    },
+    model::{ExchangeName, Moment, QueueKind, QueueName, Refusal},
+};
+
+/// What a declaration answers with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredQueue {
+    pub name: QueueName,
+    /// Ready messages.
+    pub messages: u64,
+    pub consumers: u64,
+}
+
+impl DeclaredQueue {
+    fn new(name: QueueName, counts: Counts) -> Self {
+        Self { name, messages: counts.ready, consumers: counts.consumers }
+    }
+}
+
+impl Client {
+    /// Declares an exchange, or finds that it is there.
+    ///
+    /// # Errors
+    /// When it exists with other attributes, or cannot exist (RabbitMQ 4.x, `exchange.declare`).
+    pub fn declare_exchange(&mut self, declaration: &ExchangeDeclaration) -> Result<(), Refusal> {
+        let decide = |topology: &Topology| topology.declare_exchange(declaration).map(one);
+        self.home().change(decide)
+    }
+
+    /// # Errors
+    /// When there is no such exchange.
+    pub fn check_exchange(&mut self, exchange: &ExchangeName) -> Result<(), Refusal> {
+        self.home().topology().check_exchange(exchange).map(|_| ())
+    }
+
+    /// Deletes an exchange and its bindings; one that is not there counts as deleted.
+    ///
+    /// # Errors
+    /// When it may not be deleted, or is used and should not be.
+    pub fn delete_exchange(
+        &mut self,
+        exchange: &ExchangeName,
+        if_unused: bool,
+    ) -> Result<(), Refusal> {
+        self.home().change(|topology| Ok(((), topology.delete_exchange(exchange, if_unused)?)))
+    }
+
+    /// Declares a queue, or finds that it is there.
+    ///
+    /// # Errors
+    /// When it exists with other attributes or for another connection, or cannot exist.
+    pub fn declare_queue(
+        &mut self,
+        declaration: &QueueDeclaration,
+        now: Moment,
+    ) -> Result<DeclaredQueue, Refusal> {
+        if let Some(declared) = self.declare_reply_queue(&declaration.name) {
+            return declared;
+        }
+        let home = Arc::clone(self.home());
+        loop {
+            let id_if_new = self.broker.next_queue_id();
+            let hosted =
+                home.change(|topology| match topology.declare_queue(declaration, id_if_new)? {
+                    Declared::Present(record) => Ok((self.broker.queue(record.id), Vec::new())),
+                    Declared::New(record) => {
+                        let change = Change::QueueDeclared(Arc::clone(&record));
+                        let hosted = Arc::new(Hosted::new(record, Arc::clone(&home), now));
+                        self.broker.host(&hosted);
+                        Ok((Some(hosted), vec![change]))
+                    }
+                })?;
+            if let Some(hosted) = hosted
+                && let Some(counts) = self.broker.counts(&hosted, true, now)
+            {
+                return Ok(DeclaredQueue::new(hosted.record.name.clone(), counts));
+            }
+            // It was there and its life ended meanwhile; the thread that ends it takes it out of
+            // the topology, or this does.
+            self.broker.remove_ended(&home, &declaration.name);
+        }
+    }
+
+    /// The passive declaration.
+    ///
+    /// # Errors
+    /// When there is no such queue, or it is exclusive to another connection.
+    pub fn check_queue(
+        &mut self,
+        queue: &QueueName,
+        now: Moment,
+    ) -> Result<DeclaredQueue, Refusal> {
+        if let Some(declared) = self.declare_reply_queue(queue) {
+            return declared;
+        }
+        let hosted = self.queue(queue)?;
+        let counts = self.broker.counts(&hosted, true, now);
+        let counts = counts.ok_or_else(|| self.no_queue(queue))?;
+        Ok(DeclaredQueue::new(hosted.record.name.clone(), counts))
+    }
+
+    /// Deletes a queue and says how many messages it held; one that is not there counts as empty.
+    ///
+    /// # Errors
+    /// When a condition does not hold, or it is exclusive to another connection.
+    pub fn delete_queue(
+        &mut self,
+        queue: &QueueName,
+        if_unused: bool,
+        if_empty: bool,
+        now: Moment,
+    ) -> Result<u64, Refusal> {
+        if replies::is_reply_queue(queue) {
+            return Ok(0);
+        }
+        let hosted = match self.queue(queue) {
+            Err(Refusal::NotFound(_)) => return Ok(0),
+            found => found?,
+        };
+        let resource = || hosted.resource();
+        if hosted.record.options.kind == QueueKind::Quorum && (if_unused || if_empty) {
+            let flag = if if_unused { "if-unused" } else { "if-empty" };
+            return Err(Refusal::ConditionalDeleteUnsupported { resource: resource(), flag });
+        }
+        let condition = |counts: Counts| {
+            if if_empty && counts.ready > 0 {
+                return Err(Refusal::NotEmpty(resource()));
+            }
+            if if_unused && counts.consumers > 0 {
+                return Err(Refusal::InUse(resource()));
+            }
+            Ok(())
+        };
+        self.broker.end_queue(&hosted, condition, now)
+    }
+
+    /// Drops a queue's ready messages and says how many they were.
+    ///
+    /// # Errors
+    /// When there is no such queue, or it is exclusive to another connection.
+    pub fn purge_queue(&mut self, queue: &QueueName, now: Moment) -> Result<u64, Refusal> {
+        let hosted = self.queue(queue)?;
+        Ok(self.broker.purge(&hosted, now))
+    }
+
+    /// Binds a queue or an exchange to an exchange.
+    ///
+    /// # Errors
+    /// When one of the two is not there, or may not be used so.
+    pub fn bind(&mut self, binding: Binding) -> Result<(), Refusal> {
+        self.home().change(|topology| topology.bind(binding, self.id).map(one))
+    }
+
+    /// Removes a binding; one that is not there counts as removed.
+    ///
+    /// # Errors
+    /// When it concerns the default exchange, or a queue that is exclusive to another connection.
+    pub fn unbind(&mut self, binding: &Binding) -> Result<(), Refusal> {
+        self.home().change(|topology| Ok(((), topology.unbind(binding, self.id)?)))
+    }
+
+    pub(super) fn no_queue(&self, queue: &QueueName) -> Refusal {
+        Refusal::NotFound(topology::queue_resource(&self.home().name, queue))
+    }
+}
+
+/// A decision that has no answer of its own and changes one thing at most.
+fn one(change: Option<Change>) -> ((), Vec<Change>) {
+    ((), change.into_iter().collect())
+}

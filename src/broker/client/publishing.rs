@@ -1,0 +1,224 @@
+//! What one connection publishes: checked, routed, and enqueued in runs that share a route.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Client, replies, routes::Route};
+use crate::{
+    broker::{
+        expiration::parse_expiration,
+        queue::Arrival,
+        routing::{Basis, Recipients},
+    },
+    model::{
+        ChannelNumber, LongString, Message, Moment, PropertyView, Publication, Published, Refusal,
+        Settlement, ShortString,
+    },
+};
+
+/// The publications of a channel's open transaction, routed already.
+pub(super) type Transaction = Vec<Routed>;
+
+/// A publication that passed every check, and where it goes.
+#[derive(Debug)]
+pub(super) struct Routed {
+    channel: ChannelNumber,
+    mandatory: bool,
+    confirm: Option<u64>,
+    arrival: Arrival,
+    route: Arc<Route>,
+}
+
+/// Publications in a row that go the same way, so that each queue's lock is taken once for all.
+#[derive(Debug, Default)]
+struct Run {
+    route: Arc<Route>,
+    arrivals: Vec<Arrival>,
+    /// Of each arrival: who awaits a confirm, and whether some queue refused it.
+    senders: Vec<Sender>,
+}
+
+#[derive(Debug)]
+struct Sender {
+    channel: ChannelNumber,
+    confirm: Option<u64>,
+    refused: bool,
+}
+
+impl Client {
+    /// Publishes what the connection sent in a row, and returns what must be said of it, in order.
+    ///
+    /// A publication that is refused ends its channel: what follows on the same channel is dropped.
+    pub fn publish(&mut self, publications: Vec<Publication>, now: Moment) -> Vec<Published> {
+        let mut said = Vec::new();
+        let mut ended: Vec<ChannelNumber> = Vec::new();
+        let mut run = Run::default();
+        for publication in publications {
+            let channel = publication.channel;
+            if ended.contains(&channel) {
+                continue;
+            }
+            let transactional = publication.transactional;
+            match self.routed(publication) {
+                Ok(routed) if transactional => {
+                    self.transactions.entry(channel).or_default().push(routed);
+                }
+                Ok(routed) => self.add(routed, &mut run, &mut said, now),
+                Err(refusal) => {
+                    self.finish(&mut run, &mut said, now);
+                    said.push(Published::Refused { channel, refusal });
+                    ended.push(channel);
+                }
+            }
+        }
+        self.finish(&mut run, &mut said, now);
+        said
+    }
+
+    /// Publishes what the channel's transaction holds and settles what it settled; returns the
+    /// mandatory messages that no queue took.
+    ///
+    /// # Errors
+    /// [`Refusal::PartialTransaction`] when a queue refused a message; the rest is done.
+    pub fn commit(
+        &mut self,
+        channel: ChannelNumber,
+        settlements: Vec<Settlement>,
+        now: Moment,
+    ) -> Result<Vec<Message>, Refusal> {
+        let mut said = Vec::new();
+        let mut run = Run::default();
+        for mut routed in self.transactions.remove(&channel).unwrap_or_default() {
+            // Numbered so that a refusal is told apart; the client sees no confirms.
+            routed.confirm = Some(0);
+            self.add(routed, &mut run, &mut said, now);
+        }
+        self.finish(&mut run, &mut said, now);
+        self.settle(settlements, now);
+        let mut unroutable = Vec::new();
+        for published in said {
+            match published {
+                Published::Unroutable { message, .. } => unroutable.push(message),
+                Published::Rejected { .. } => return Err(Refusal::PartialTransaction),
+                Published::Confirmed { .. } | Published::Refused { .. } => {}
+            }
+        }
+        Ok(unroutable)
+    }
+
+    /// Forgets what the channel's transaction holds.
+    pub fn roll_back(&mut self, channel: ChannelNumber) {
+        self.transactions.remove(&channel);
+    }
+
+    /// Checks a publication, in the order in which RabbitMQ 4.x checks, and finds its route.
+    fn routed(&mut self, publication: Publication) -> Result<Routed, Refusal> {
+        let Publication { channel, message, mandatory, confirm, .. } = publication;
+        let view = PropertyView::of(message.properties());
+        let is_plain = view.is_ok_and(|view| view.headers.is_none());
+        let version = self.home().version();
+        let cached = if is_plain { self.routes.find(&message, version) } else { None };
+        if cached.is_none() {
+            self.home().topology().admit(message.exchange())?;
+        }
+        let view = view.map_err(|_| Refusal::InvalidProperties)?;
+        let wants_reply = view.reply_to == Some(replies::BASE.as_bytes());
+        if wants_reply && !self.reply_names.contains_key(&channel) {
+            return Err(Refusal::NoReplyConsumer);
+        }
+        let time_to_live = view.expiration.map(time_to_live).transpose()?;
+        let (priority, persistent) = (view.priority.unwrap_or(0), view.delivery_mode == Some(2));
+        let recipients = if is_plain { None } else { Some(Recipients::separate(message.clone())?) };
+        self.check_user(&view)?;
+
+        let (mut message, further_keys) = match recipients {
+            None => (message, Vec::new()),
+            Some((rewritten, recipients)) => (rewritten, recipients.into_keys()),
+        };
+        let route = match cached {
+            Some(route) => route,
+            None => self.find_route(&message, &further_keys, version),
+        };
+        if wants_reply {
+            message = self.with_reply_name(channel, &message);
+        }
+        let arrival = Arrival { message, priority, time_to_live, persistent };
+        Ok(Routed { channel, mandatory, confirm, arrival, route })
+    }
+
+    fn check_user(&self, view: &PropertyView<'_>) -> Result<(), Refusal> {
+        match view.user_id {
+            Some(claimed) if !claimed.is_empty() && *claimed != *self.user => {
+                let claimed = ShortString::new(claimed.to_vec().into());
+                Err(Refusal::WrongUserId {
+                    claimed: claimed.expect("it came as a short string"),
+                    user: self.user.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks the route up in the topology, and remembers it if it depends on the address alone.
+    fn find_route(
+        &mut self,
+        message: &Message,
+        further_keys: &[LongString],
+        version: u64,
+    ) -> Arc<Route> {
+        let mut ids = Vec::new();
+        let basis = self.home().topology().route(message, further_keys, &mut ids);
+        let route = Arc::new(Route { queues: self.broker.queues(&ids) });
+        if basis == Some(Basis::Address) {
+            self.routes.remember(message, version, &route);
+        }
+        route
+    }
+
+    /// Adds a publication to the run, which is enqueued first if it goes another way.
+    fn add(&mut self, routed: Routed, run: &mut Run, said: &mut Vec<Published>, now: Moment) {
+        let Routed { channel, mandatory, confirm, arrival, route } = routed;
+        if !Arc::ptr_eq(&run.route, &route) {
+            self.finish(run, said, now);
+        }
+        if route.queues.is_empty() {
+            self.finish(run, said, now);
+            let taken = self.broker.replies.deliver(&arrival.message);
+            if mandatory && !taken {
+                said.push(Published::Unroutable { channel, message: arrival.message });
+            }
+            said.extend(confirm.map(|number| Published::Confirmed { channel, number }));
+            return;
+        }
+        run.route = route;
+        run.arrivals.push(arrival);
+        run.senders.push(Sender { channel, confirm, refused: false });
+    }
+
+    /// Enqueues the run, and tells who awaits a confirm.
+    fn finish(&mut self, run: &mut Run, said: &mut Vec<Published>, now: Moment) {
+        let Run { route, arrivals, senders } = run;
+        let Some((last, others)) = route.queues.split_last() else { return };
+        for queue in others {
+            let note = |index: usize, accepted: bool| senders[index].refused |= !accepted;
+            self.broker.enqueue(queue, arrivals.iter().cloned(), note, now);
+        }
+        let note = |index: usize, accepted: bool| senders[index].refused |= !accepted;
+        self.broker.enqueue(last, arrivals.drain(..), note, now);
+        arrivals.clear();
+        for Sender { channel, confirm, refused } in senders.drain(..) {
+            let Some(number) = confirm else { continue };
+            said.push(if refused {
+                Published::Rejected { channel, number }
+            } else {
+                Published::Confirmed { channel, number }
+            });
+        }
+    }
+}
+
+fn time_to_live(expiration: &[u8]) -> Result<Duration, Refusal> {
+    parse_expiration(expiration).map_err(|fault| Refusal::InvalidExpiration {
+        value: ShortString::new(expiration.to_vec().into()).expect("it came as a short string"),
+        fault,
+    })
+}

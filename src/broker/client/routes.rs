@@ -1,0 +1,73 @@
+//! The routes that one connection's messages have taken, remembered while the topology stays as it is.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::super::hosted::Hosted;
+use crate::model::Message;
+
+/// Where messages of one address go.
+#[derive(Debug, Default)]
+pub(super) struct Route {
+    pub(super) queues: Vec<Arc<Hosted>>,
+}
+
+/// Routes by exchange and routing key. Holds only routes that depend on nothing else.
+#[derive(Debug, Default)]
+pub(super) struct RouteCache {
+    version: u64,
+    /// The address of the last message: publishers repeat themselves.
+    last: Option<(Address, Arc<Route>)>,
+    routes: HashMap<Address, Arc<Route>>,
+}
+
+/// What a route depends on: exchange and routing key, and where one ends and the other begins.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Address {
+    octets: Box<[u8]>,
+    exchange_length: usize,
+}
+
+/// Addresses that one connection's cache remembers at most; then it starts afresh.
+const CAPACITY: usize = 1024;
+
+impl Address {
+    fn of(message: &Message) -> Self {
+        Self { octets: message.address().into(), exchange_length: message.exchange_length() }
+    }
+
+    fn is_of(&self, message: &Message) -> bool {
+        self.exchange_length == message.exchange_length() && *self.octets == *message.address()
+    }
+}
+
+impl RouteCache {
+    /// The route of `message`, if it is known for this version of the topology.
+    pub(super) fn find(&mut self, message: &Message, version: u64) -> Option<Arc<Route>> {
+        if self.version != version {
+            *self = Self { version, ..Self::default() };
+            return None;
+        }
+        if let Some((address, route)) = &self.last
+            && address.is_of(message)
+        {
+            return Some(Arc::clone(route));
+        }
+        let address = Address::of(message);
+        let route = Arc::clone(self.routes.get(&address)?);
+        self.last = Some((address, Arc::clone(&route)));
+        Some(route)
+    }
+
+    /// Remembers the route of `message`, which was found at `version`.
+    pub(super) fn remember(&mut self, message: &Message, version: u64, route: &Arc<Route>) {
+        if self.version != version {
+            return;
+        }
+        if self.routes.len() >= CAPACITY {
+            self.routes.clear();
+        }
+        let address = Address::of(message);
+        self.last = Some((address.clone(), Arc::clone(route)));
+        self.routes.insert(address, Arc::clone(route));
+    }
+}

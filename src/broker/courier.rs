@@ -1,0 +1,71 @@
+//! Carries dead letters from the queues they died in to the exchanges they are meant for, in order.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{Broker, topology::QueueRecord, virtual_host::VirtualHost};
+use crate::model::{DeathReason, Message, Moment};
+
+/// Dead letters of all queues, in the order in which the messages died.
+///
+/// A queue hands them in under its lock; routing them there would take a second queue's lock. One
+/// thread at a time carries, so that two letters of one queue never overtake each other.
+#[derive(Debug, Default)]
+pub(super) struct Courier(Mutex<Round>);
+
+#[derive(Debug, Default)]
+struct Round {
+    letters: VecDeque<Letter>,
+    under_way: bool,
+}
+
+/// A message that died, and where.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) message: Message,
+    pub(super) reason: DeathReason,
+    pub(super) queue: Arc<QueueRecord>,
+    pub(super) home: Arc<VirtualHost>,
+}
+
+impl Courier {
+    /// Takes a letter in.
+    pub(super) fn receive(
+        &self,
+        message: Message,
+        reason: DeathReason,
+        queue: Arc<QueueRecord>,
+        home: &Arc<VirtualHost>,
+    ) {
+        let letter = Letter { message, reason, queue, home: Arc::clone(home) };
+        self.lock().letters.push_back(letter);
+    }
+
+    /// Carries all letters there are, also those that come in meanwhile; returns at once if another
+    /// thread is already under way. No queue's lock may be held.
+    pub(super) fn carry(&self, broker: &Broker, now: Moment) {
+        if mem::replace(&mut self.lock().under_way, true) {
+            return;
+        }
+        loop {
+            let letters = {
+                let mut round = self.lock();
+                if round.letters.is_empty() {
+                    round.under_way = false;
+                    return;
+                }
+                mem::take(&mut round.letters)
+            };
+            for letter in letters {
+                broker.deliver_letter(&letter, now);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Round> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,326 @@
+//! A queue at home: the machine behind its lock, the ways to its consumers, and what it asked for.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    courier::Courier,
+    dead_letter::with_header,
+    ports::{Outbox, Timer},
+    queue::{Arrival, Command, Effect, Queue, Subscription},
+    topology::{self, QueueRecord},
+    virtual_host::VirtualHost,
+};
+use crate::model::{
+    ConsumerId, Delivery, FieldValue, Message, Moment, Position, QueueKind, Refusal, Resource,
+    ShortString,
+};
+
+/// One queue of the node.
+#[derive(Debug)]
+pub(super) struct Hosted {
+    pub(super) record: Arc<QueueRecord>,
+    pub(super) home: Arc<VirtualHost>,
+    state: Mutex<State>,
+}
+
+/// What the queue's lock guards.
+#[derive(Debug)]
+struct State {
+    queue: Queue,
+    /// The ways to the consumers, and what is on its way to each within the current call.
+    consumers: BTreeMap<ConsumerId, Way>,
+    /// Kept for its memory; empty between calls.
+    effects: Vec<Effect>,
+    /// The consumers that the current call delivers to; empty between calls.
+    served: Vec<ConsumerId>,
+    /// The queue has been deleted: nothing is delivered, published or attached any more.
+    gone: bool,
+}
+
+#[derive(Debug)]
+struct Way {
+    outbox: Arc<dyn Outbox>,
+    deliveries: Vec<Delivery>,
+}
+
+/// What the world beyond the queue's lock must be asked once it is released.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub(super) struct Aftermath {
+    /// Something died here: the courier has work.
+    pub(super) deaths: bool,
+    /// The queue's life is over: delete it.
+    pub(super) over: bool,
+}
+
+impl Aftermath {
+    fn and(self, other: Self) -> Self {
+        Self { deaths: self.deaths || other.deaths, over: self.over || other.over }
+    }
+}
+
+/// The numbers that a declaration, a purge and a deletion answer with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) ready: u64,
+    pub(super) consumers: u64,
+}
+
+/// What [`Hosted::take`] found.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) position: Position,
+    pub(super) message: Message,
+    pub(super) redelivered: bool,
+    pub(super) remaining: u64,
+}
+
+/// What a call under the queue's lock may reach: leaf locks that never wait for a queue.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub(super) timer: &'a dyn Timer,
+    pub(super) courier: &'a Courier,
+    pub(super) now: Moment,
+}
+
+impl Hosted {
+    pub(super) fn new(record: Arc<QueueRecord>, home: Arc<VirtualHost>, now: Moment) -> Self {
+        let queue = Queue::new(record.options.clone(), record.auto_delete, now);
+        let state = State {
+            queue,
+            consumers: BTreeMap::new(),
+            effects: Vec::new(),
+            served: Vec::new(),
+            gone: false,
+        };
+        Self { record, home, state: Mutex::new(state) }
+    }
+
+    /// Names the queue in a refusal.
+    pub(super) fn resource(&self) -> Resource {
+        topology::queue_resource(&self.home.name, &self.record.name)
+    }
+
+    /// Applies one command that has no answer.
+    pub(super) fn command(&self, command: Command, around: Surroundings<'_>) -> Aftermath {
+        let mut state = self.lock();
+        if state.gone {
+            return Aftermath::default();
+        }
+        state.apply(command, around.now);
+        self.carry_out(&mut state, around)
+    }
+
+    /// Enqueues what `arrivals` yields, under one lock; tells of each whether it was accepted. `None`
+    /// when the queue is gone: a message that was on its way is dropped with it.
+    pub(super) fn enqueue(
+        &self,
+        arrivals: impl Iterator<Item = Arrival>,
+        mut accepted: impl FnMut(usize, bool),
+        around: Surroundings<'_>,
+    ) -> Aftermath {
+        let mut state = self.lock();
+        if state.gone {
+            return Aftermath::default();
+        }
+        let state = &mut *state;
+        for (index, arrival) in arrivals.enumerate() {
+            let before = state.effects.len();
+            state.queue.apply(Command::Enqueue(arrival), around.now, &mut state.effects);
+            let refused =
+                state.effects[before..].iter().any(|effect| matches!(effect, Effect::Refused));
+            accepted(index, !refused);
+        }
+        self.carry_out(state, around)
+    }
+
+    /// Attaches a consumer. `Err` without a refusal of its own: the queue has just gone.
+    pub(super) fn subscribe(
+        &self,
+        subscription: Subscription,
+        outbox: Arc<dyn Outbox>,
+        around: Surroundings<'_>,
+    ) -> Result<Aftermath, Refusal> {
+        let mut state = self.lock();
+        if state.gone {
+            return Err(Refusal::NotFound(self.resource()));
+        }
+        if state.queue.may_subscribe(subscription.exclusive).is_err() {
+            return Err(Refusal::InExclusiveUse(self.resource()));
+        }
+        state.consumers.insert(subscription.consumer, Way { outbox, deliveries: Vec::new() });
+        state.apply(Command::Subscribe(subscription), around.now);
+        Ok(self.carry_out(&mut state, around))
+    }
+
+    /// Detaches a consumer: no delivery to it is made after this returns.
+    pub(super) fn unsubscribe(&self, consumer: ConsumerId, around: Surroundings<'_>) -> Aftermath {
+        let mut state = self.lock();
+        state.consumers.remove(&consumer);
+        if state.gone {
+            return Aftermath::default();
+        }
+        state.apply(Command::Unsubscribe { consumer }, around.now);
+        self.carry_out(&mut state, around)
+    }
+
+    /// Takes one message, as `basic.get` does.
+    pub(super) fn take(
+        &self,
+        get: Command,
+        around: Surroundings<'_>,
+    ) -> Result<(Option<Taken>, Aftermath), Refusal> {
+        let mut state = self.lock();
+        if state.gone {
+            return Err(Refusal::NotFound(self.resource()));
+        }
+        state.apply(get, around.now);
+        let answer = state
+            .effects
+            .iter()
+            .position(|effect| matches!(effect, Effect::Got { .. }))
+            .map(|index| state.effects.remove(index));
+        let taken = match answer {
+            Some(Effect::Got { position, message, redelivered, delivery_count, remaining }) => {
+                let message = self.counted(message, delivery_count);
+                Some(Taken { position, message, redelivered, remaining })
+            }
+            _ => None,
+        };
+        Ok((taken, self.carry_out(&mut state, around)))
+    }
+
+    /// Drops the ready messages, and says how many they were.
+    pub(super) fn purge(&self, around: Surroundings<'_>) -> (u64, Aftermath) {
+        let mut state = self.lock();
+        state.apply(Command::Purge, around.now);
+        let purged = state.effects.iter().find_map(|effect| match effect {
+            Effect::Purged(messages) => Some(*messages),
+            _ => None,
+        });
+        (purged.unwrap_or(0), self.carry_out(&mut state, around))
+    }
+
+    /// What is in the queue, after what has expired by now has left. `None` when it is gone.
+    pub(super) fn counts(
+        &self,
+        touch: bool,
+        around: Surroundings<'_>,
+    ) -> (Option<Counts>, Aftermath) {
+        let mut state = self.lock();
+        if state.gone {
+            return (None, Aftermath::default());
+        }
+        let command = if touch { Command::Touch } else { Command::Tick };
+        state.apply(command, around.now);
+        let counts = state.counts();
+        (Some(counts), self.carry_out(&mut state, around))
+    }
+
+    /// Ends the queue's life, if `condition` allows it: its consumers are told, except those of
+    /// connections that are about to forget them anyway. Returns what was in it.
+    pub(super) fn end(
+        &self,
+        condition: impl FnOnce(Counts) -> Result<(), Refusal>,
+        around: Surroundings<'_>,
+    ) -> Result<Counts, Refusal> {
+        let mut state = self.lock();
+        if state.gone {
+            return Ok(Counts::default());
+        }
+        state.apply(Command::Tick, around.now);
+        let aftermath = self.carry_out(&mut state, around);
+        debug_assert!(!aftermath.over || state.gone, "a queue whose life is over is gone");
+        let counts = state.counts();
+        condition(counts)?;
+        state.gone = true;
+        for (consumer, way) in mem::take(&mut state.consumers) {
+            way.outbox.consumer_cancelled(consumer);
+        }
+        state.queue = Queue::new(self.record.options.clone(), self.record.auto_delete, around.now);
+        Ok(counts)
+    }
+
+    /// Whether the queue's life has ended.
+    pub(super) fn is_gone(&self) -> bool {
+        self.lock().gone
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what the queue asked for, in order. Still under its lock, so that the order is kept.
+    fn carry_out(&self, state: &mut State, around: Surroundings<'_>) -> Aftermath {
+        let mut aftermath = Aftermath::default();
+        let mut effects = mem::take(&mut state.effects);
+        for effect in effects.drain(..) {
+            aftermath = aftermath.and(self.carry_out_one(effect, state, around));
+        }
+        state.effects = effects;
+        for consumer in state.served.drain(..) {
+            if let Some(way) = state.consumers.get_mut(&consumer) {
+                way.outbox.deliver(&mut way.deliveries);
+            }
+        }
+        if aftermath.over {
+            state.gone = true;
+            for (consumer, way) in mem::take(&mut state.consumers) {
+                way.outbox.consumer_cancelled(consumer);
+            }
+        }
+        aftermath
+    }
+
+    fn carry_out_one(
+        &self,
+        effect: Effect,
+        state: &mut State,
+        around: Surroundings<'_>,
+    ) -> Aftermath {
+        let mut aftermath = Aftermath::default();
+        match effect {
+            Effect::Deliver { consumer, position, message, redelivered, delivery_count } => {
+                let message = self.counted(message, delivery_count);
+                let queue = self.record.id;
+                let way =
+                    state.consumers.get_mut(&consumer).expect("the queue knows no other consumers");
+                if way.deliveries.is_empty() {
+                    state.served.push(consumer);
+                }
+                way.deliveries.push(Delivery { consumer, queue, position, redelivered, message });
+            }
+            Effect::DeadLetter { message, reason } => {
+                around.courier.receive(message, reason, Arc::clone(&self.record), &self.home);
+                aftermath.deaths = true;
+            }
+            Effect::WakeAt(moment) => around.timer.wake_at(moment, self.record.id),
+            Effect::Delete => aftermath.over = true,
+            Effect::GotNothing | Effect::Got { .. } | Effect::Refused | Effect::Purged(_) => {}
+        }
+        aftermath
+    }
+
+    /// The message as a quorum queue delivers it again: with the count of its failed deliveries.
+    fn counted(&self, message: Message, delivery_count: u32) -> Message {
+        if delivery_count == 0 || self.record.options.kind != QueueKind::Quorum {
+            return message;
+        }
+        let count = FieldValue::Int64(delivery_count.into());
+        with_header(&message, ShortString::from_static("x-delivery-count"), count)
+    }
+}
+
+impl State {
+    fn apply(&mut self, command: Command, now: Moment) {
+        self.queue.apply(command, now, &mut self.effects);
+    }
+
+    fn counts(&self) -> Counts {
+        Counts { ready: self.queue.ready_count(), consumers: self.queue.consumer_count() }
+    }
+}

@@ -1,0 +1,58 @@
+//! How much a queue holds, what it does about more, and how often a message may come back.
+
+use super::{Queue, command::Effect, contents::Entry};
+use crate::model::{DeathReason, Message, Overflow, QueueKind};
+
+impl Queue {
+    /// Whether a message must be refused. This is asked before a consumer is: a queue that refuses
+    /// does so even if one waits (RabbitMQ 3.10).
+    #[inline]
+    pub(super) fn must_refuse(&self, message: &Message) -> bool {
+        match (self.options.overflow, self.options.kind) {
+            (Overflow::DropHead, _) => false,
+            (_, QueueKind::Classic) => {
+                let octets = message.body().len() as u64;
+                self.exceeds(self.ready_count() + 1, self.ready_octets() + octets)
+            }
+            // A quorum queue learns of its length too late: the one message too many is let in.
+            (_, QueueKind::Quorum) => self.exceeds(self.ready_count(), self.ready_octets()),
+        }
+    }
+
+    pub(super) fn refuse(&self, message: Message, effects: &mut Vec<Effect>) {
+        if self.options.overflow == Overflow::RejectPublishDeadLetter {
+            self.dead_letter(message, DeathReason::MaxLength, effects);
+        }
+        effects.push(Effect::Refused);
+    }
+
+    /// Drops heads until the limits hold.
+    #[inline]
+    pub(super) fn trim(&mut self, effects: &mut Vec<Effect>) {
+        if self.options.overflow != Overflow::DropHead {
+            return;
+        }
+        while self.exceeds(self.ready_count(), self.ready_octets()) {
+            self.drop_head(DeathReason::MaxLength, effects);
+        }
+    }
+
+    /// Puts a message back that was handed out, unless it came back too often.
+    pub(super) fn put_back(&mut self, mut entry: Entry, effects: &mut Vec<Effect>) {
+        entry.redelivered = true;
+        if self.options.kind == QueueKind::Quorum {
+            entry.delivery_count += 1;
+            if self.options.delivery_limit.is_some_and(|limit| entry.delivery_count > limit) {
+                self.dead_letter(entry.message, DeathReason::DeliveryLimit, effects);
+                return;
+            }
+        }
+        self.contents.put_back(entry);
+    }
+
+    #[inline]
+    fn exceeds(&self, count: u64, octets: u64) -> bool {
+        self.options.max_length.is_some_and(|limit| count > limit)
+            || self.options.max_length_bytes.is_some_and(|limit| octets > limit)
+    }
+}

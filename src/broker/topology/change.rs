@@ -1,0 +1,21 @@
+//! The facts that a topology is made of: applying them in order builds it again.
+
+use std::sync::Arc;
+
+use crate::broker::routing::Binding;
+use crate::model::{ExchangeName, QueueId};
+
+use super::record::{ExchangeRecord, QueueRecord};
+
+/// One fact. It was decided once, when a client asked; applying it decides nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    ExchangeDeclared(Arc<ExchangeRecord>),
+    /// Takes all bindings from and to the exchange with it.
+    ExchangeDeleted(ExchangeName),
+    QueueDeclared(Arc<QueueRecord>),
+    /// Takes all bindings to the queue with it.
+    QueueDeleted(QueueId),
+    Bound(Arc<Binding>),
+    Unbound(Arc<Binding>),
+}

@@ -1,0 +1,248 @@
+//! What clients may do to a topology: declare, delete, bind and unbind, checked in RabbitMQ's order.
+
+use std::sync::Arc;
+
+use crate::{
+    broker::routing::{self, Binding, Destination, ExchangeKind},
+    model::{
+        ConnectionId, ExchangeName, ExchangeOptions, FieldTable, QueueId, QueueKind, QueueOptions,
+        Refusal, ShortString,
+    },
+};
+
+use super::{
+    Topology,
+    cascade::Cascade,
+    change::Change,
+    equivalence,
+    record::{ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord},
+};
+
+/// Names that begin so are the server's.
+const RESERVED: &[u8] = b"amq.";
+
+/// The outcome of a queue's declaration.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Declared {
+    /// It exists, and is what it was declared to be.
+    Present(Arc<QueueRecord>),
+    /// It will exist once [`Change::QueueDeclared`] of this record is applied.
+    New(Arc<QueueRecord>),
+}
+
+impl Declared {
+    /// The queue, present or new.
+    pub fn queue(&self) -> &Arc<QueueRecord> {
+        match self {
+            Self::Present(queue) | Self::New(queue) => queue,
+        }
+    }
+}
+
+impl Topology {
+    /// `exchange.declare`; no change when the exchange exists and is the same.
+    pub fn declare_exchange(
+        &self,
+        declaration: &ExchangeDeclaration,
+    ) -> Result<Option<Change>, Refusal> {
+        let kind = exchange_kind(&declaration.kind)?;
+        not_default(&declaration.name)?;
+        let resource = self.exchange_resource(&declaration.name);
+        if let Some(current) = self.exchange(&declaration.name) {
+            equivalence::check_exchange(&resource, current, kind, declaration)?;
+            return Ok(None);
+        }
+        if declaration.name.starts_with(RESERVED) {
+            return Err(Refusal::ReservedName(resource));
+        }
+        let options = ExchangeOptions::parse(&resource, &declaration.arguments)?;
+        Ok(Some(Change::ExchangeDeclared(Arc::new(ExchangeRecord {
+            name: declaration.name.detached(),
+            kind,
+            durable: declaration.durable,
+            auto_delete: declaration.auto_delete,
+            internal: declaration.internal,
+            arguments: declaration.arguments.detached(),
+            options,
+        }))))
+    }
+
+    /// A passive `exchange.declare`.
+    pub fn check_exchange(&self, name: &ExchangeName) -> Result<&Arc<ExchangeRecord>, Refusal> {
+        not_default(name)?;
+        self.exchange(name).ok_or_else(|| Refusal::NotFound(self.exchange_resource(name)))
+    }
+
+    /// `exchange.delete`; no change when there is no such exchange.
+    pub fn delete_exchange(
+        &self,
+        name: &ExchangeName,
+        if_unused: bool,
+    ) -> Result<Vec<Change>, Refusal> {
+        not_default(name)?;
+        if name.starts_with(RESERVED) {
+            return Err(Refusal::SystemExchange(self.exchange_resource(name)));
+        }
+        let Some(exchange) = self.exchange(name) else { return Ok(Vec::new()) };
+        if if_unused && self.bindings.count_from(name) > 0 {
+            return Err(Refusal::InUse(self.exchange_resource(name)));
+        }
+        let deleted = Change::ExchangeDeleted(exchange.name.clone());
+        let mut cascade = Cascade::after(self, vec![deleted]);
+        cascade.lose_all_to(&Destination::Exchange(exchange.name.clone()));
+        Ok(cascade.finish())
+    }
+
+    /// `queue.declare`. A queue that is new gets `id_if_new`.
+    ///
+    /// What exists is only compared, not checked: a mistyped argument is then a different one.
+    pub fn declare_queue(
+        &self,
+        declaration: &QueueDeclaration,
+        id_if_new: QueueId,
+    ) -> Result<Declared, Refusal> {
+        let resource = self.queue_resource(&declaration.name);
+        if declaration.generated {
+            let kind = QueueKind::parse(&resource, &declaration.arguments)?;
+            if kind == QueueKind::Quorum {
+                return Err(Refusal::ServerNamedQueue { kind: kind.type_name() });
+            }
+        } else if declaration.name.starts_with(RESERVED) {
+            return Err(Refusal::ReservedName(resource));
+        }
+        if let Some(current) = self.queue_named(&declaration.name) {
+            equivalence::check_queue(&resource, current, declaration)?;
+            return Ok(Declared::Present(Arc::clone(current)));
+        }
+        let options = QueueOptions::parse(&resource, &declaration.arguments)?;
+        if let Some(property) = unfit_property(options.kind, declaration) {
+            return Err(Refusal::InvalidProperty { resource, property });
+        }
+        Ok(Declared::New(Arc::new(QueueRecord {
+            id: id_if_new,
+            name: declaration.name.detached(),
+            durable: declaration.is_durable(),
+            auto_delete: declaration.auto_delete,
+            owner: declaration.exclusive,
+            arguments: declaration.resolved_arguments(),
+            options,
+        })))
+    }
+
+    /// The queue of that name, if there is one and `by` may use it: a passive `queue.declare`, and
+    /// the first check of whatever else is done with a queue.
+    pub fn check_queue(&self, name: &[u8], by: ConnectionId) -> Result<&Arc<QueueRecord>, Refusal> {
+        let queue = self.queue_named(name);
+        let queue = queue.ok_or_else(|| Refusal::NotFound(self.queue_resource(name)))?;
+        self.not_locked(queue, by)?;
+        Ok(queue)
+    }
+
+    /// The end of a queue, for whatever reason; no change when there is no such queue.
+    pub fn delete_queue(&self, id: QueueId) -> Vec<Change> {
+        let Some(queue) = self.queue(id) else { return Vec::new() };
+        let mut cascade = Cascade::after(self, vec![Change::QueueDeleted(id)]);
+        cascade.lose_all_to(&Destination::Queue(queue.name.clone()));
+        cascade.finish()
+    }
+
+    /// `queue.bind` or `exchange.bind`; no change when the binding exists.
+    pub fn bind(&self, binding: Binding, by: ConnectionId) -> Result<Option<Change>, Refusal> {
+        bindable(&binding)?;
+        let source = self.check_exchange(&binding.source)?;
+        let queue = match &binding.destination {
+            Destination::Exchange(name) => self.check_exchange(name).map(|_| None)?,
+            Destination::Queue(name) => Some(
+                self.queue_named(name)
+                    .ok_or_else(|| Refusal::NotFound(self.queue_resource(name)))?,
+            ),
+        };
+        if source.kind == ExchangeKind::Headers {
+            routing::check_headers_match(binding.arguments.table())?;
+        }
+        if let Some(queue) = queue {
+            self.not_locked(queue, by)?;
+        }
+        let is_new = !self.bindings.contains(&binding);
+        Ok(is_new.then(|| Change::Bound(Arc::new(binding))))
+    }
+
+    /// `queue.unbind` or `exchange.unbind`; no change when there is no such binding, whatever else
+    /// is missing.
+    pub fn unbind(&self, binding: &Binding, by: ConnectionId) -> Result<Vec<Change>, Refusal> {
+        bindable(binding)?;
+        if !self.bindings.contains(binding) {
+            return Ok(Vec::new());
+        }
+        if let Destination::Queue(name) = &binding.destination
+            && let Some(queue) = self.queue_named(name)
+        {
+            self.not_locked(queue, by)?;
+        }
+        let unbound = Change::Unbound(Arc::new(binding.clone()));
+        let mut cascade = Cascade::after(self, vec![unbound]);
+        cascade.lose(binding);
+        Ok(cascade.finish())
+    }
+
+    fn not_locked(&self, queue: &QueueRecord, by: ConnectionId) -> Result<(), Refusal> {
+        match queue.owner {
+            Some(owner) if owner != by => Err(Refusal::Locked(self.queue_resource(&queue.name))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The exchanges of a new virtual host, beside the default one. All are durable.
+pub(super) fn predeclared() -> impl Iterator<Item = ExchangeRecord> {
+    let exchange = |(name, kind, internal)| ExchangeRecord {
+        name: ExchangeName::from_static(name),
+        kind,
+        durable: true,
+        auto_delete: false,
+        internal,
+        arguments: FieldTable::default(),
+        options: ExchangeOptions::default(),
+    };
+    [
+        ("amq.direct", ExchangeKind::Direct, false),
+        ("amq.fanout", ExchangeKind::Fanout, false),
+        ("amq.topic", ExchangeKind::Topic, false),
+        ("amq.headers", ExchangeKind::Headers, false),
+        ("amq.match", ExchangeKind::Headers, false),
+        ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+    ]
+    .into_iter()
+    .map(exchange)
+}
+
+/// RabbitMQ calls a type unknown that it has never heard of, and invalid when the word means
+/// something else to it, which of all words only the empty one does for certain.
+fn exchange_kind(name: &ShortString) -> Result<ExchangeKind, Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::InvalidExchangeType(name.clone()));
+    }
+    ExchangeKind::parse(name).ok_or_else(|| Refusal::UnknownExchangeType(name.clone()))
+}
+
+fn not_default(name: &ExchangeName) -> Result<(), Refusal> {
+    if name.is_empty() { Err(Refusal::DefaultExchange) } else { Ok(()) }
+}
+
+fn bindable(binding: &Binding) -> Result<(), Refusal> {
+    if let Destination::Exchange(name) = &binding.destination {
+        not_default(name)?;
+    }
+    not_default(&binding.source)
+}
+
+/// The first property that queues of this kind cannot have.
+fn unfit_property(kind: QueueKind, declaration: &QueueDeclaration) -> Option<&'static str> {
+    match kind {
+        QueueKind::Classic => None,
+        QueueKind::Quorum if declaration.auto_delete => Some("auto-delete"),
+        QueueKind::Quorum if declaration.exclusive.is_some() => Some("exclusive-owner"),
+        QueueKind::Quorum if !declaration.durable => Some("non-durable"),
+        QueueKind::Quorum => None,
+    }
+}

@@ -1,0 +1,207 @@
+//! A virtual host's exchanges, queues and bindings: decisions give changes, and changes are applied.
+
+mod bindings;
+mod cascade;
+mod change;
+mod declaring;
+mod equivalence;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    broker::routing::{Basis, Binding, Destination, Graph},
+    model::{
+        ConnectionId, ExchangeName, LongString, Message, QueueId, Refusal, Resource,
+        VirtualHostName,
+    },
+};
+
+use bindings::Bindings;
+pub use change::Change;
+pub use declaring::Declared;
+pub(super) use record::queue_resource;
+pub use record::{ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord};
+
+/// One virtual host: what is in it, and how messages go through it.
+///
+/// A method that decides takes `&self` and gives either a [`Refusal`] or the [`Change`]s to be
+/// applied, in order, before anything else is decided.
+#[derive(Debug)]
+pub struct Topology {
+    virtual_host: VirtualHostName,
+    exchanges: BTreeMap<ExchangeName, Arc<ExchangeRecord>>,
+    queues: BTreeMap<QueueId, Arc<QueueRecord>>,
+    owned: BTreeSet<(ConnectionId, QueueId)>,
+    bindings: Bindings,
+    graph: Graph,
+    version: u64,
+}
+
+impl Topology {
+    /// A virtual host with the exchanges that every virtual host has.
+    pub fn new(virtual_host: VirtualHostName) -> Self {
+        let mut topology = Self {
+            virtual_host,
+            exchanges: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            owned: BTreeSet::new(),
+            bindings: Bindings::default(),
+            graph: Graph::new(),
+            version: 0,
+        };
+        for exchange in declaring::predeclared() {
+            topology.apply(&Change::ExchangeDeclared(Arc::new(exchange)));
+        }
+        topology
+    }
+
+    /// Applies one change. Each one makes the topology another version.
+    pub fn apply(&mut self, change: &Change) {
+        self.version += 1;
+        match change {
+            Change::ExchangeDeclared(exchange) => self.add_exchange(exchange),
+            Change::ExchangeDeleted(name) => self.remove_exchange(name),
+            Change::QueueDeclared(queue) => self.add_queue(queue),
+            Change::QueueDeleted(queue) => self.remove_queue(*queue),
+            Change::Bound(binding) => {
+                if !self.bindings.contains(binding) {
+                    self.graph.connect(binding);
+                    self.bindings.insert(Arc::clone(binding));
+                }
+            }
+            Change::Unbound(binding) => self.disconnect(binding),
+        }
+    }
+
+    /// Applies all changes of one decision.
+    pub fn apply_all(&mut self, changes: &[Change]) {
+        changes.iter().for_each(|change| self.apply(change));
+    }
+
+    /// The virtual host's name.
+    pub fn virtual_host(&self) -> &VirtualHostName {
+        &self.virtual_host
+    }
+
+    /// Grows with every change: while it stays, so does every route.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The exchange of that name. The default exchange has no record.
+    pub fn exchange(&self, name: &[u8]) -> Option<&Arc<ExchangeRecord>> {
+        self.exchanges.get(name)
+    }
+
+    /// The queue of that name, whoever may use it.
+    pub fn queue_named(&self, name: &[u8]) -> Option<&Arc<QueueRecord>> {
+        self.queue(self.graph.queue(name)?)
+    }
+
+    /// The queue with that identity.
+    pub fn queue(&self, id: QueueId) -> Option<&Arc<QueueRecord>> {
+        self.queues.get(&id)
+    }
+
+    /// All exchanges but the default one, by name.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Arc<ExchangeRecord>> {
+        self.exchanges.values()
+    }
+
+    /// All queues, the oldest first.
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<QueueRecord>> {
+        self.queues.values()
+    }
+
+    /// All bindings, by source.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        self.bindings.iter()
+    }
+
+    /// The queues that are exclusive to a connection and end with it.
+    pub fn queues_of(&self, owner: ConnectionId) -> impl Iterator<Item = &Arc<QueueRecord>> {
+        let owned = self.owned.range((owner, QueueId(0))..=(owner, QueueId(u64::MAX)));
+        owned.filter_map(|(_, queue)| self.queue(*queue))
+    }
+
+    /// Whether clients may publish to an exchange: it exists, and it is not internal.
+    pub fn admit(&self, exchange: &[u8]) -> Result<(), Refusal> {
+        if exchange.is_empty() {
+            return Ok(());
+        }
+        match self.exchanges.get(exchange) {
+            None => Err(Refusal::NotFound(self.exchange_resource(exchange))),
+            Some(record) if record.internal => {
+                Err(Refusal::InternalExchange(self.exchange_resource(exchange)))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Puts into `out` the queues that a message goes to, in the order of their identities, each
+    /// once. It is routed by its own key and by `further_keys`. Nothing when its exchange does not
+    /// exist, as a dead-letter exchange may not.
+    pub fn route(
+        &self,
+        message: &Message,
+        further_keys: &[LongString],
+        out: &mut Vec<QueueId>,
+    ) -> Option<Basis> {
+        self.graph.route(message, further_keys, out)
+    }
+
+    fn add_exchange(&mut self, exchange: &Arc<ExchangeRecord>) {
+        let alternate = exchange.options.alternate.clone();
+        self.graph.add_exchange(exchange.name.clone(), exchange.kind, alternate);
+        self.exchanges.insert(exchange.name.clone(), Arc::clone(exchange));
+    }
+
+    fn remove_exchange(&mut self, name: &ExchangeName) {
+        let destination = Destination::Exchange(name.clone());
+        let ends = self.bindings.from(name).chain(self.bindings.to(&destination));
+        for binding in ends.cloned().collect::<Vec<_>>() {
+            self.disconnect(&binding);
+        }
+        self.graph.remove_exchange(name);
+        self.exchanges.remove(name);
+    }
+
+    fn add_queue(&mut self, queue: &Arc<QueueRecord>) {
+        self.graph.add_queue(queue.name.clone(), queue.id);
+        self.owned.extend(queue.owner.map(|owner| (owner, queue.id)));
+        self.queues.insert(queue.id, Arc::clone(queue));
+    }
+
+    fn remove_queue(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.remove(&id) else { return };
+        let destination = Destination::Queue(queue.name.clone());
+        for binding in self.bindings.to(&destination).cloned().collect::<Vec<_>>() {
+            self.disconnect(&binding);
+        }
+        self.graph.remove_queue(&queue.name);
+        if let Some(owner) = queue.owner {
+            self.owned.remove(&(owner, id));
+        }
+    }
+
+    fn disconnect(&mut self, binding: &Binding) {
+        if self.bindings.contains(binding) {
+            self.graph.disconnect(binding);
+            self.bindings.remove(binding);
+        }
+    }
+
+    fn exchange_resource(&self, name: &[u8]) -> Resource {
+        record::exchange_resource(&self.virtual_host, name)
+    }
+
+    fn queue_resource(&self, name: &[u8]) -> Resource {
+        queue_resource(&self.virtual_host, name)
+    }
+}

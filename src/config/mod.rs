@@ -1,0 +1,69 @@
+//! Every setting of the broker, with its default and its unit.
+
+mod file;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+pub use file::{FileError, read as read_file};
+
+/// The port that AMQP without TLS has by default.
+pub const AMQP_PORT: u16 = 5672;
+
+/// What the broker is told before it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen for AMQP; port 0 takes any free port. `listeners.tcp.…`
+    pub listen: Vec<SocketAddr>,
+    /// Where durable things will be kept. `data_dir`
+    pub data_dir: Option<PathBuf>,
+    /// The least severe level that is logged, or directives of `tracing`. `log.level`
+    pub log: String,
+    /// The user that exists from the start. `default_user`, `default_pass`
+    pub default_user: String,
+    pub default_password: String,
+    /// The virtual host that exists from the start. `default_vhost`
+    pub default_virtual_host: String,
+    /// Users who may only connect from this machine. `loopback_users`
+    pub loopback_users: Vec<String>,
+    /// Channels a connection may open; 0 is no limit. `channel_max`
+    pub channel_max: u16,
+    /// Octets of a frame with its header and end; at least 4096. `frame_max`
+    pub frame_max: u32,
+    /// Seconds between heartbeats that are proposed to clients; 0 is none. `heartbeat`
+    pub heartbeat: u16,
+    /// Milliseconds from accepting a client to its open virtual host. `handshake_timeout`
+    pub handshake_timeout_ms: u64,
+    /// Octets of a message's body. `max_message_size`
+    pub max_message_size: u64,
+    /// What the broker calls itself to its clients. `product.name`, `product.version`
+    pub product: String,
+    pub product_version: String,
+    /// The name that clients and tools show. `cluster_name`
+    pub cluster_name: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        Self {
+            listen: loopback.map(|address| SocketAddr::new(address, AMQP_PORT)).to_vec(),
+            data_dir: None,
+            log: "info".to_owned(),
+            default_user: "guest".to_owned(),
+            default_password: "guest".to_owned(),
+            default_virtual_host: "/".to_owned(),
+            loopback_users: vec!["guest".to_owned()],
+            channel_max: 2047,
+            frame_max: 131_072,
+            heartbeat: 60,
+            handshake_timeout_ms: 10_000,
+            max_message_size: 16 * 1024 * 1024,
+            product: "RabbitMQ".to_owned(),
+            product_version: "4.1.4".to_owned(),
+            cluster_name: "leveret@localhost".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Puts the broker together: binds its sockets, makes its parts, starts them, stops them.
+
+#![expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
+
+mod backend;
+mod entropy;
+mod ports;
+mod timers;
+
+use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use thiserror::Error;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use self::backend::BrokerBackend;
+use self::{ports::ConnectionOutbox, timers::Timers};
+use crate::{
+    broker::{Broker, Timer, Users},
+    config::Config,
+    model::{ConnectionId, Moment, NameTooLong, VirtualHostName},
+    net::{Clients, Clock, Conversation, Listener, Outbox, Peer, Reception},
+    session::{Session, Settings},
+};
+
+/// How long the clients have to answer that the connection closes.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Why the broker could not start. Nothing of it runs then.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {cause}")]
+    Listen { address: SocketAddr, cause: io::Error },
+    #[error("cannot use the data directory {}: {cause}", path.display())]
+    DataDir { path: PathBuf, cause: io::Error },
+    #[error("`{name}` cannot name a virtual host: {cause}")]
+    VirtualHostName { name: String, cause: NameTooLong },
+    #[error("there is no address to listen on")]
+    NoListener,
+}
+
+/// A running broker. Dropping it stops it at once; [`Server::stop`] lets the clients know.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    clients: Arc<Clients>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// Starts a broker in the current tokio runtime; it accepts clients when this returns.
+    ///
+    /// # Errors
+    /// When an address is taken, or the configuration asks for what cannot be.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        prepare_data_dir(config)?;
+        let listeners = bind(&config.listen).await?;
+        let addresses = listeners.iter().map(|(_, address)| *address).collect();
+
+        let clock = Clock::start();
+        let timers = Arc::new(Timers::default());
+        let broker = make_broker(config, Arc::<Timers>::clone(&timers))?;
+        let clients = Arc::new(Clients::new(clock));
+        let reception =
+            Arc::new(FrontDesk { broker: Arc::clone(&broker), settings: session_settings(config) });
+
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let woken = stop.clone();
+        tasks.spawn(async move { timers.run(&broker, clock, woken).await });
+        for (listener, _) in listeners {
+            let (reception, clients) = (Arc::clone(&reception), Arc::clone(&clients));
+            tasks.spawn(listener.run(reception, clients, stop.clone()));
+        }
+        Ok(Self { addresses, clients, stop, tasks })
+    }
+
+    /// Where it listens, in the order of the configuration, with the ports that were taken.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Accepts nobody any more, closes every connection with 320 CONNECTION_FORCED, and returns when
+    /// the clients have gone, or after three seconds.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.clients.close_all("broker forced connection closure with reason 'shutdown'");
+        let _the_rest_is_cut_off = tokio::time::timeout(FAREWELL, self.clients.gone()).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Receives clients: gives each a session and a way to the broker.
+struct FrontDesk {
+    broker: Arc<Broker>,
+    settings: Arc<Settings>,
+}
+
+impl Reception for FrontDesk {
+    type Backend = BrokerBackend;
+
+    fn welcome(&self, peer: Peer, outbox: Arc<Outbox>, now: Moment) -> Conversation<BrokerBackend> {
+        let from_here = peer.remote.ip().to_canonical().is_loopback();
+        let origin = (peer.connection, from_here, entropy::draw());
+        conversation(&self.broker, Arc::clone(&self.settings), outbox, origin, now)
+    }
+}
+
+/// Joins a session to the broker. `origin` tells which connection it is, whether it comes from this
+/// machine, and the randomness that seeds its names.
+pub(crate) fn conversation(
+    broker: &Arc<Broker>,
+    settings: Arc<Settings>,
+    outbox: Arc<Outbox>,
+    origin: (ConnectionId, bool, u128),
+    now: Moment,
+) -> Conversation<BrokerBackend> {
+    let (connection, from_here, entropy) = origin;
+    let session = Session::new(settings, connection, entropy, now);
+    let way_back = Arc::new(ConnectionOutbox(Arc::clone(&outbox)));
+    let client = Broker::client(broker, connection, way_back, from_here, !entropy);
+    Conversation::new(session, BrokerBackend::new(client), outbox)
+}
+
+fn prepare_data_dir(config: &Config) -> Result<(), StartError> {
+    let Some(path) = &config.data_dir else { return Ok(()) };
+    fs::create_dir_all(path).map_err(|cause| StartError::DataDir { path: path.clone(), cause })
+}
+
+async fn bind(addresses: &[SocketAddr]) -> Result<Vec<(Listener, SocketAddr)>, StartError> {
+    let mut listeners = Vec::new();
+    for &address in addresses {
+        let refused = |cause| StartError::Listen { address, cause };
+        let listener = Listener::bind(address).await.map_err(refused)?;
+        let bound = listener.address().map_err(refused)?;
+        listeners.push((listener, bound));
+    }
+    if listeners.is_empty() {
+        return Err(StartError::NoListener);
+    }
+    Ok(listeners)
+}
+
+/// The broker that `config` describes, with its first user and virtual host.
+pub(crate) fn make_broker(
+    config: &Config,
+    timer: Arc<dyn Timer>,
+) -> Result<Arc<Broker>, StartError> {
+    let name = &config.default_virtual_host;
+    let virtual_host = VirtualHostName::try_from(name.clone())
+        .map_err(|cause| StartError::VirtualHostName { name: name.clone(), cause })?;
+    let mut users = Users::default();
+    let only_from_here = config.loopback_users.contains(&config.default_user);
+    users.add(&config.default_user, &config.default_password, only_from_here);
+    let broker = Broker::new(timer, users);
+    broker.add_virtual_host(virtual_host);
+    Ok(Arc::new(broker))
+}
+
+/// What the node tells its clients and grants them.
+pub(crate) fn session_settings(config: &Config) -> Arc<Settings> {
+    Arc::new(Settings {
+        channel_max: config.channel_max,
+        frame_max: config.frame_max,
+        heartbeat: config.heartbeat,
+        handshake_timeout: Duration::from_millis(config.handshake_timeout_ms),
+        max_message_size: config.max_message_size,
+        product: config.product.clone(),
+        version: config.product_version.clone(),
+        cluster_name: config.cluster_name.clone(),
+        ..Settings::default()
+    })
+}

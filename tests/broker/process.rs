@@ -1,0 +1,216 @@
+//! The binary as an operator meets it: what it prints, how it ends, what it says when it cannot start.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// Nothing here takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `leveret`, killed when the test is over.
+struct Process {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = leveret(arguments).spawn().unwrap();
+        let output = child.stdout.take().unwrap();
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _the_test_is_over = sender.send(line);
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line on standard output")
+    }
+
+    /// The addresses that the ready line names.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let line = self.line();
+        let (_, addresses) = line.split_once("is ready: amqp on ").expect(&line);
+        addresses.split(", ").map(|address| address.parse().unwrap()).collect()
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        // Standard output ends when the process does.
+        while self.lines.recv_timeout(PATIENCE).is_ok() {}
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _it_may_have_ended = self.child.kill();
+        let _it_may_have_ended = self.child.wait();
+    }
+}
+
+fn leveret(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    command.args(arguments).env_remove("RABBITMQ_CONFIG_FILE");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    leveret(arguments).output().unwrap()
+}
+
+/// It could not start: an exit code, one line that says why, nothing else.
+fn check_refused(arguments: &[&str], reason: &str) {
+    let output = run(arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{arguments:?}");
+    assert!(error.contains(reason), "{arguments:?}: {error}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn it_says_where_it_listens_and_then_what_tools_wait_for() {
+    let process = Process::start(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0"]);
+    let addresses = process.addresses();
+    assert_eq!(addresses.len(), 2);
+    assert!(process.line().contains("Server startup complete; 0 plugins started."));
+    for address in addresses {
+        TcpStream::connect(address).unwrap();
+    }
+}
+
+#[test]
+fn serve_is_what_happens_without_a_command() {
+    let process = Process::start(&["serve", "--listen", "127.0.0.1:0"]);
+    TcpStream::connect(process.addresses()[0]).unwrap();
+}
+
+#[test]
+fn a_signal_ends_it_with_code_0() {
+    for signal in ["TERM", "INT"] {
+        let mut process = Process::start(&["--listen", "127.0.0.1:0"]);
+        process.addresses();
+        process.signal(signal);
+        assert_eq!(process.wait().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_client_is_told_that_the_broker_stops() {
+    let mut process = Process::start(&["--listen", "127.0.0.1:0"]);
+    let mut stream = TcpStream::connect(process.addresses()[0]).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&opening()).unwrap();
+    read_until(&mut stream, &[0, 10, 0, 41]);
+    process.signal("TERM");
+    let text = b"CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'";
+    read_until(&mut stream, text);
+    stream.write_all(&frame(&[0, 10, 0, 51])).unwrap();
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut process = Process::start(&["--listen", "127.0.0.1:0"]);
+    let mut stream = TcpStream::connect(process.addresses()[0]).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&opening()).unwrap();
+    read_until(&mut stream, &[0, 10, 0, 41]);
+    process.signal("TERM");
+    read_until(&mut stream, b"CONNECTION_FORCED");
+    // The client does not answer, so the broker still waits for it.
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    check_refused(&["--listen", &address], &format!("leveret: cannot listen on {address}: "));
+}
+
+#[test]
+fn a_taken_port_leaves_nothing_half_started() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    check_refused(&["--listen", "127.0.0.1:0", "--listen", &address], "cannot listen on");
+}
+
+#[test]
+fn a_bad_flag_is_named() {
+    check_refused(&["--lisen", "127.0.0.1:0"], "unexpected argument '--lisen'");
+    check_refused(&["--listen", "nowhere"], "invalid value 'nowhere'");
+    check_refused(&["--listen", "127.0.0.1:0", "--log", "info=loudly"], "is no log level");
+}
+
+#[test]
+fn an_unreadable_configuration_is_named() {
+    check_refused(&["--config", "/no/such.conf"], "cannot read the configuration file /no/such.conf");
+}
+
+#[test]
+fn a_wrong_line_of_the_configuration_is_named() {
+    let path = std::env::temp_dir().join(format!("leveret-{}.conf", std::process::id()));
+    fs::write(&path, "heartbeat = 5\nheartbeet = 5\n").unwrap();
+    let path_text = path.display().to_string();
+    check_refused(&["--config", &path_text], &format!("{path_text}:2: there is no setting"));
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_is_named() {
+    let file = env!("CARGO_MANIFEST_DIR").to_owned() + "/Cargo.toml/data";
+    check_refused(&["--listen", "127.0.0.1:0", "--data-dir", &file], "cannot use the data directory");
+}
+
+#[test]
+fn the_default_configuration_file_says_what_the_defaults_are() {
+    let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/default.conf"));
+    let mut config = leveret::config::Config::default();
+    config.listen.clear();
+    config.heartbeat = 1;
+    config.frame_max = 5000;
+    config.loopback_users.clear();
+    leveret::config::read_file(path, &mut config).unwrap();
+    assert_eq!(config, leveret::config::Config::default());
+}
+
+/// Protocol header and the client's whole side of the handshake, in one write.
+fn opening() -> Vec<u8> {
+    let mut start_ok = vec![0, 10, 0, 11, 0, 0, 0, 0, 5];
+    start_ok.extend(b"PLAIN\0\0\0\x0c\0guest\0guest\x05en_US");
+    let tune_ok = [0, 10, 0, 31, 0, 100, 0, 2, 0, 0, 0, 0];
+    let open = [0, 10, 0, 40, 1, b'/', 0, 0];
+    [b"AMQP\0\0\x09\x01".to_vec(), frame(&start_ok), frame(&tune_ok), frame(&open)].concat()
+}
+
+/// A method frame of channel 0.
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&[1, 0, 0][..], &size, payload, &[0xCE]].concat()
+}
+
+fn read_until(stream: &mut TcpStream, wanted: &[u8]) {
+    let mut read = Vec::new();
+    let mut octet = [0];
+    while !read.ends_with(wanted) {
+        let arrived = stream.read(&mut octet).unwrap();
+        assert_eq!(arrived, 1, "the broker hung up after {:?}", String::from_utf8_lossy(&read));
+        read.extend(octet);
+    }
+}
