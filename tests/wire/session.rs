@@ -104,7 +104,7 @@ impl World {
         self.work();
         let kept = self.session.input().len();
         assert!(kept <= INPUT_LIMIT, "{kept} octets of input are kept");
-        if self.turns % 3 == 0 {
+        if self.turns.is_multiple_of(3) {
             self.answer_late();
         }
     }
@@ -197,7 +197,7 @@ impl World {
     fn operate(&mut self, operation: Operation) -> Result<Reply, Refusal> {
         match operation {
             Operation::Close { .. } => Ok(Reply::Done),
-            _ if self.mood & 8 != 0 && self.turns % 5 == 0 => Err(Refusal::DefaultExchange),
+            _ if self.mood & 8 != 0 && self.turns.is_multiple_of(5) => Err(Refusal::DefaultExchange),
             Operation::DeclareQueue(declare) => {
                 Ok(Reply::QueueDeclared { queue: declare.queue, messages: 1, consumers: 1 })
             }
