@@ -84,7 +84,7 @@ impl Session {
         self.connection.is_asking()
             || self.connection.batch.is_full()
             || self.deferred.is_some()
-            || self.awaiting.is_some()
+            || self.unanswered.is_some()
             || self.alarm.is_blocking()
             || !matches!(self.phase, Phase::Running)
     }

@@ -197,7 +197,9 @@ impl World {
     fn operate(&mut self, operation: Operation) -> Result<Reply, Refusal> {
         match operation {
             Operation::Close { .. } => Ok(Reply::Done),
-            _ if self.mood & 8 != 0 && self.turns.is_multiple_of(5) => Err(Refusal::DefaultExchange),
+            _ if self.mood & 8 != 0 && self.turns.is_multiple_of(5) => {
+                Err(Refusal::DefaultExchange)
+            }
             Operation::DeclareQueue(declare) => {
                 Ok(Reply::QueueDeclared { queue: declare.queue, messages: 1, consumers: 1 })
             }
