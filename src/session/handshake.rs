@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::{
     authentication::Mechanism,
     connection::Connection,
-    exception::{Exception, Fault, MethodId},
+    exception::{Exception, Fault, MethodId, NO_METHOD},
     request::{Login, Request},
     settings::Settings,
     tuning::{self, Tuning},
@@ -138,15 +138,15 @@ impl Handshake {
         result: Result<(), Refusal>,
         connection: &mut Connection,
     ) -> Result<(), Broken> {
-        if let Self::Admission(ExpectAdmission { login, capabilities }) = self {
-            if result.is_err() {
-                let fault = Fault::login(login).by(super::exception::NO_METHOD);
-                let is_told = capabilities.authentication_failure_close;
-                return Err(if is_told { Broken::Login(fault) } else { Broken::Rule });
-            }
-            connection.outgoing.method(0, tuning::proposal(&connection.settings));
-            *self = Self::TuneOk(ExpectTuneOk { capabilities: *capabilities });
+        let Self::Admission(ExpectAdmission { login, capabilities }) = self else {
+            return Ok(());
+        };
+        if result.is_err() && capabilities.authentication_failure_close {
+            return Err(Broken::Login(Fault::login(login).by(NO_METHOD)));
         }
+        result.map_err(|_| Broken::Rule)?;
+        connection.outgoing.method(0, tuning::proposal(&connection.settings));
+        *self = Self::TuneOk(ExpectTuneOk { capabilities: *capabilities });
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl Handshake {
         let Self::Welcome(ExpectWelcome { capabilities, tuning }) = self else {
             return Ok(None);
         };
-        result.map_err(|refusal| Broken::Open(Fault::Refused(refusal).by(OPEN)))?;
+        result.map_err(|refusal| Broken::Open(Fault::refused(refusal).by(OPEN)))?;
         connection.outgoing.method(0, ConnectionOpenOk::default());
         Ok(Some((*tuning, *capabilities)))
     }

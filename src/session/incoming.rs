@@ -1,5 +1,7 @@
 //! The walk over the input: frame by frame to their channels, until something must be asked.
 
+use std::collections::BTreeMap;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
@@ -35,18 +37,29 @@ impl Session {
         if let Some((channel, exception)) = self.deferred.take() {
             self.fail_unless_failed(channel, &exception, now);
         }
-        while !self.must_pause() && !self.held.is_empty() {
-            let channels = &self.channels;
-            let may_go_on = |channel: u16| !channels.get(&channel).is_some_and(waits);
-            let Some((channel, mut frames)) = self.held.take_first(may_go_on) else {
-                break;
-            };
-            self.walk_over(&mut frames, true, now);
-            self.held.put_back(channel, frames);
+        if !self.walk_over_held(now) {
+            return;
         }
         let mut input = std::mem::take(&mut self.input);
         self.walk_over(&mut input, false, now);
         self.input = input;
+    }
+
+    /// Whether the input may be walked over: all channels have come to its frames, or wait.
+    fn walk_over_held(&mut self, now: Moment) -> bool {
+        while !self.held.is_empty() && !self.must_pause() {
+            let may_go_on = |channel: u16| !is_waiting(&self.channels, channel);
+            let Some((channel, mut frames)) = self.held.take_first(may_go_on) else {
+                return true;
+            };
+            self.walk_over(&mut frames, true, now);
+            let is_stopped = !frames.is_empty() && !is_waiting(&self.channels, channel);
+            self.held.put_back(channel, frames);
+            if is_stopped {
+                return false;
+            }
+        }
+        !self.must_pause()
     }
 
     fn walk_over(&mut self, octets: &mut BytesMut, are_held: bool, now: Moment) {
@@ -71,7 +84,7 @@ impl Session {
         self.connection.is_asking()
             || self.connection.batch.is_full()
             || self.deferred.is_some()
-            || self.awaiting.is_some()
+            || self.unanswered.is_some()
             || self.alarm.is_blocking()
             || !matches!(self.phase, Phase::Running)
     }
@@ -248,10 +261,8 @@ impl Session {
             return Step::Stop;
         };
         match (frame.kind, id_of(frame)) {
-            (FrameKind::Method, (20, 41)) => {
-                if channel.agreed() {
-                    self.channels.remove(&frame.channel);
-                }
+            (FrameKind::Method, (20, 41)) if channel.agreed() => {
+                self.channels.remove(&frame.channel);
             }
             (FrameKind::Method, (20, 40)) => {
                 channel.close_crossed(&ChannelClose::default(), &mut self.connection);
@@ -299,8 +310,8 @@ impl Session {
     }
 }
 
-fn waits(channel: &Box<Channel>) -> bool {
-    channel.attitude() == Attitude::Waits
+fn is_waiting(channels: &BTreeMap<u16, Box<Channel>>, number: u16) -> bool {
+    channels.get(&number).is_some_and(|channel| channel.attitude() == Attitude::Waits)
 }
 
 fn handle(

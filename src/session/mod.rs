@@ -5,6 +5,7 @@
 //! soon as it can, then writes what [`Session::transmit`] gives.
 
 mod alarm;
+mod answers;
 mod authentication;
 mod batch;
 mod channel;
@@ -35,19 +36,19 @@ use bytes::{Bytes, BytesMut};
 
 use self::{
     alarm::Alarm,
-    channel::{Channel, content::PUBLISH},
+    channel::Channel,
     connection::{Connection, Then},
     exception::{Exception, Fault, NO_METHOD},
     handshake::{ExpectHeader, Handshake, Step},
     heartbeat::Heartbeat,
     held::Held,
     phase::Phase,
-    request::{Answer, Event, Reply, Request},
+    request::{Answer, Event, Request},
     tuning::Tuning,
 };
 pub use self::{authentication::Mechanism, farewell::Disposition, settings::Settings};
 use crate::{
-    model::{ChannelNumber, ConnectionId, Delivery, Moment, Published, Refusal},
+    model::{ConnectionId, Delivery, Moment},
     wire::method::ConnectionUnblocked,
 };
 
@@ -65,7 +66,7 @@ pub struct Session {
     /// A fault that waits for what was gathered before it.
     deferred: Option<(u16, Exception)>,
     /// The request that must be answered before any other is made, and what follows its answer.
-    awaiting: Option<Then>,
+    unanswered: Option<Then>,
     tuning: Tuning,
     heartbeat: Heartbeat,
     alarm: Alarm,
@@ -86,7 +87,7 @@ impl Session {
             channels: BTreeMap::new(),
             held: Held::default(),
             deferred: None,
-            awaiting: None,
+            unanswered: None,
             tuning: Tuning::initial(),
             heartbeat: Heartbeat::new(0, now),
             alarm: Alarm::default(),
@@ -115,7 +116,7 @@ impl Session {
     /// What to ask of the broker next, read from the input on demand.
     pub fn next_request(&mut self, now: Moment) -> Option<Request> {
         loop {
-            if self.awaiting.is_some() {
+            if self.unanswered.is_some() {
                 return None;
             }
             if let Some((request, then)) = self.connection.next_request() {
@@ -127,7 +128,7 @@ impl Session {
                     | Request::Settle(_)
                     | Request::Leave => true,
                 };
-                self.awaiting = is_ordered.then_some(then);
+                self.unanswered = is_ordered.then_some(then);
                 return Some(request);
             }
             self.progress(now);
@@ -141,25 +142,25 @@ impl Session {
     pub fn answer(&mut self, answer: Answer, now: Moment) {
         match answer {
             Answer::Admitted(result) => {
-                self.awaiting = None;
+                self.unanswered = None;
                 self.admitted(result, now);
             }
             Answer::Opened(result) => {
-                self.awaiting = None;
+                self.unanswered = None;
                 self.opened(result, now);
             }
             Answer::Published(published) => {
-                self.awaiting = None;
+                self.unanswered = None;
                 self.published(published, now);
             }
             Answer::Settled => {
-                if let Some(Then::EndChannel(channel)) = self.awaiting.take() {
+                if let Some(Then::EndChannel(channel)) = self.unanswered.take() {
                     self.cleaned(channel);
                 }
             }
             Answer::Done { channel, result } => self.operated(channel, result, now),
             Answer::Left => {
-                self.awaiting = None;
+                self.unanswered = None;
                 self.left(now);
             }
         }
@@ -176,14 +177,7 @@ impl Session {
                 }
             }
             Event::Blocked(reason) => self.alarm.raise(reason),
-            Event::Unblocked => {
-                if self.alarm.clear() {
-                    self.heartbeat.set_deaf(false, now);
-                    if self.alarm.is_announced {
-                        self.connection.outgoing.method(0, ConnectionUnblocked {});
-                    }
-                }
-            }
+            Event::Unblocked => self.unblock(now),
             Event::Close(reason) => match self.phase {
                 Phase::Running => self.close(&Fault::Forced(reason).by(NO_METHOD), now),
                 Phase::Handshake(_) => self.vanish(Disposition::Reset),
@@ -241,7 +235,7 @@ impl Session {
             Phase::Ending(_) => true,
             Phase::Handshake(_) => self.input.len() < INPUT_LIMIT,
             Phase::Running => {
-                let is_stuck = self.input.len() >= INPUT_LIMIT && self.awaiting.is_some();
+                let is_stuck = self.input.len() >= INPUT_LIMIT && self.unanswered.is_some();
                 !self.alarm.is_blocking() && self.held.has_room() && !is_stuck
             }
         }
@@ -287,51 +281,6 @@ impl Session {
         }
     }
 
-    fn admitted(&mut self, result: Result<(), Refusal>, now: Moment) {
-        self.is_admitted = result.is_ok();
-        if let Phase::Handshake(handshake) = &mut self.phase
-            && let Err(broken) = handshake.admitted(result, &mut self.connection)
-        {
-            self.break_off(broken, now);
-        }
-    }
-
-    fn opened(&mut self, result: Result<(), Refusal>, now: Moment) {
-        let Phase::Handshake(handshake) = &mut self.phase else {
-            return;
-        };
-        match handshake.opened(result, &mut self.connection) {
-            Ok(Some((tuning, capabilities))) => {
-                self.tuning = tuning;
-                self.alarm.is_announced = capabilities.connection_blocked;
-                self.phase = Phase::Running;
-            }
-            Ok(None) => {}
-            Err(broken) => self.break_off(broken, now),
-        }
-    }
-
-    fn operated(&mut self, channel: ChannelNumber, result: Result<Reply, Refusal>, now: Moment) {
-        let Some(found) = self.channels.get_mut(&channel.0) else {
-            return;
-        };
-        if let Err(exception) = found.answered(result, &mut self.connection) {
-            self.fail(channel.0, &exception, now);
-        }
-        while let Some(clean) = self.connection.next_clean() {
-            self.cleaned(clean);
-        }
-    }
-
-    /// A channel has given everything back: its number is free if the client knows.
-    fn cleaned(&mut self, channel: u16) {
-        if let Some(found) = self.channels.get_mut(&channel)
-            && found.cleaned(&mut self.connection)
-        {
-            self.channels.remove(&channel);
-        }
-    }
-
     #[inline]
     fn deliver(&mut self, delivery: &Delivery) {
         let consumer = self.connection.consumers.find(delivery.consumer);
@@ -342,42 +291,14 @@ impl Session {
         }
     }
 
-    fn published(&mut self, published: Vec<Published>, now: Moment) {
-        let mut confirmed: Vec<u16> = Vec::new();
-        for fate in published {
-            match fate {
-                Published::Confirmed { channel, number } => {
-                    if let Some(found) = self.channels.get_mut(&channel.0) {
-                        found.confirm(number);
-                    }
-                    if confirmed.last() != Some(&channel.0) {
-                        confirmed.push(channel.0);
-                    }
-                }
-                Published::Rejected { channel, number } => {
-                    if let Some(found) = self.channels.get_mut(&channel.0) {
-                        found.reject(number, &mut self.connection);
-                    }
-                }
-                Published::Unroutable { channel, message } => {
-                    if let Some(found) = self.channels.get(&channel.0) {
-                        found.return_unroutable(&message, &mut self.connection);
-                    }
-                }
-                Published::Refused { channel, refusal } => {
-                    self.flush_confirms(channel.0);
-                    self.fail(channel.0, &Fault::Refused(refusal).by(PUBLISH), now);
-                }
-            }
+    /// All alarms are over.
+    fn unblock(&mut self, now: Moment) {
+        if !self.alarm.clear() {
+            return;
         }
-        for channel in confirmed {
-            self.flush_confirms(channel);
-        }
-    }
-
-    fn flush_confirms(&mut self, channel: u16) {
-        if let Some(found) = self.channels.get_mut(&channel) {
-            found.flush_confirms(&mut self.connection);
+        self.heartbeat.set_deaf(false, now);
+        if self.alarm.is_announced && matches!(self.phase, Phase::Running) {
+            self.connection.outgoing.method(0, ConnectionUnblocked {});
         }
     }
 

@@ -6,14 +6,14 @@ use leveret::{
     wire::{
         content,
         frame::{self, FrameKind},
-        method::Method,
+        method::{BasicAck, BasicPublish, Method},
     },
 };
 
 use crate::{
     generate,
     random::{Random, seed},
-    targets,
+    session, targets,
 };
 
 /// Enough to take a second or so without optimisation.
@@ -96,6 +96,61 @@ fn some_frames(random: &mut Random) -> Vec<u8> {
         }
     }
     out.to_vec()
+}
+
+/// What a client in the middle of things might send, most of it allowed.
+fn some_talk(random: &mut Random) -> Vec<u8> {
+    const USUAL: [&str; 16] = [
+        "basic.publish",
+        "basic.ack",
+        "basic.nack",
+        "basic.reject",
+        "basic.get",
+        "basic.consume",
+        "basic.cancel",
+        "basic.qos",
+        "basic.recover",
+        "queue.declare",
+        "queue.delete",
+        "channel.open",
+        "channel.close",
+        "channel.close-ok",
+        "tx.commit",
+        "tx.rollback",
+    ];
+    let mut out = BytesMut::from(&[random.next() as u8 & 0xFE][..]);
+    for _ in 0..random.below(24) {
+        let channel = 1 + random.below(4) as u16;
+        match random.below(10) {
+            0 => out.extend_from_slice(&some_frames(random)),
+            1..=4 => published(&mut out, channel, random),
+            5..=7 => {
+                let (tag, multiple) = (random.below(6) as u64, random.chance(3));
+                let ack = BasicAck { delivery_tag: tag, multiple };
+                frame::write_method(&mut out, channel, &ack.into());
+            }
+            _ => {
+                let name = USUAL[random.below(USUAL.len())];
+                let row = Method::TABLE.iter().find(|row| row.name == name).unwrap();
+                let payload = generate::method(row, random);
+                frame::write_frame(&mut out, FrameKind::Method, channel, |out| {
+                    out.put_slice(&payload);
+                });
+            }
+        }
+    }
+    out.to_vec()
+}
+
+fn published(out: &mut BytesMut, channel: u16, random: &mut Random) {
+    frame::write_method(out, channel, &BasicPublish::default().into());
+    let length = if random.chance(4) { random.below(12_000) } else { random.below(40) };
+    content::write_content(out, channel, &[0, 0], &random.octets(length), 4096);
+}
+
+#[test]
+fn no_octets_break_a_session() {
+    hold(session::drive, some_talk);
 }
 
 #[test]

@@ -9,4 +9,5 @@ mod generate;
 mod hostile;
 mod random;
 mod round_trip;
+mod session;
 mod targets;

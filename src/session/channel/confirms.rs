@@ -80,11 +80,8 @@ impl Confirms {
     fn answered(&mut self, run: Run) {
         if run.first == self.floor + 1 {
             self.floor = run.last;
-            while let Some(range) = self.above.first_entry() {
-                if *range.key() != self.floor + 1 {
-                    break;
-                }
-                self.floor = range.remove();
+            while let Some(last) = self.above.remove(&(self.floor + 1)) {
+                self.floor = last;
             }
             return;
         }
@@ -115,9 +112,9 @@ mod tests {
     impl Bench {
         fn with(published: u64) -> Self {
             let mut confirms = Confirms::default();
-            (0..published).for_each(|_| {
-                confirms.next();
-            });
+            for number in 1..=published {
+                assert_eq!(confirms.next(), number);
+            }
             Self(confirms, Outgoing::new(0))
         }
 

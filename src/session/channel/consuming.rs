@@ -1,11 +1,11 @@
 //! `basic.consume`, `cancel` and `get`, and the deliveries that follow.
 
 use super::{
-    Channel, Expected,
+    Channel, Expected, Pending,
     publishing::{exchange_of, routing_key_of},
 };
 use crate::{
-    model::{ConsumerId, DELIVERY_OVERHEAD, Delivery, QueueId},
+    model::{ConsumerId, ConsumerTag, DELIVERY_OVERHEAD, Delivery, QueueId},
     session::{
         connection::Connection,
         consumers::Consumer,
@@ -141,22 +141,43 @@ impl Channel {
     /// A delivery that overtakes the answer to its `basic.consume` proves what that would say.
     #[cold]
     fn deliver_early(&mut self, delivery: &Delivery, connection: &mut Connection) {
-        let pending = self.pending.as_mut().map(|pending| &mut pending.expected);
-        if let Some(Expected::Consuming { no_wait, .. }) = pending {
-            let was_told = std::mem::replace(no_wait, true);
-            self.started(delivery.consumer, delivery.queue, was_told, connection);
+        self.start_early(delivery.consumer, delivery.queue, connection);
+        let consumer = connection.consumers.find(delivery.consumer);
+        if consumer.is_some_and(|consumer| consumer.queue.is_some()) {
             self.deliver(delivery, connection);
         }
     }
 
-    /// The broker has ended a consumer; a client that knows of such a thing is told.
+    /// Says that the consumer has started before the broker's answer does.
+    fn start_early(&mut self, id: ConsumerId, queue: QueueId, connection: &mut Connection) {
+        let pending = self.pending.as_mut().map(|pending| &mut pending.expected);
+        if let Some(Expected::Consuming { consumer, no_wait }) = pending
+            && *consumer == id
+        {
+            let was_told = std::mem::replace(no_wait, true);
+            self.started(id, queue, was_told, connection);
+        }
+    }
+
+    /// The broker has ended a consumer; a client that knows of such a thing is told, after the
+    /// answer to what may have ended it.
     pub(in crate::session) fn cancelled(&mut self, id: ConsumerId, connection: &mut Connection) {
+        self.start_early(id, QueueId::default(), connection);
         let Some(consumer) = self.forget(id, connection) else {
             return;
         };
+        let is_deleting = |pending: &Pending| matches!(pending.expected, Expected::Counted(_));
+        if self.pending.as_ref().is_some_and(is_deleting) {
+            self.cancelled_meanwhile.push(consumer.tag);
+        } else {
+            self.tell_cancelled(consumer.tag, connection);
+        }
+    }
+
+    /// Tells the client that a consumer of its has ended.
+    pub(super) fn tell_cancelled(&self, consumer_tag: ConsumerTag, connection: &mut Connection) {
         if connection.notify_cancel {
-            let method = BasicCancel { consumer_tag: consumer.tag, no_wait: true };
-            self.send(Some(method.into()), connection);
+            self.send(Some(BasicCancel { consumer_tag, no_wait: true }.into()), connection);
         }
     }
 

@@ -186,7 +186,7 @@ where
     Name: std::ops::Deref<Target = crate::model::ShortString> + From<crate::model::ShortString>,
 {
     let is_break = |octet: &u8| matches!(octet, b'\r' | b'\n');
-    if !name.iter().any(|octet| is_break(octet)) {
+    if !name.iter().any(is_break) {
         return name;
     }
     let kept: Bytes = name.iter().copied().filter(|octet| !is_break(octet)).collect();

@@ -19,8 +19,7 @@ pub(super) enum Standing {
     Open,
     /// The client has closed it, and is told when all is given back.
     Closed,
-    /// It broke a rule; `channel.close` is out, and all frames are discarded until the client
-    /// agrees.
+    /// It broke a rule; `channel.close` is out, and frames are discarded until the client agrees.
     Failed {
         has_agreed: bool,
         is_clean: bool,

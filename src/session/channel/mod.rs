@@ -43,6 +43,8 @@ pub(super) struct Channel {
     unacked: Unacked,
     prefetch: Prefetch,
     consuming: BTreeMap<ConsumerTag, ConsumerId>,
+    /// Consumers that ended while a deletion was under way: told after its answer.
+    cancelled_meanwhile: Vec<ConsumerTag>,
     /// What an empty queue name stands for.
     last_queue: Option<QueueName>,
 }
@@ -80,6 +82,7 @@ impl Channel {
             unacked: Unacked::default(),
             prefetch: Prefetch::default(),
             consuming: BTreeMap::new(),
+            cancelled_meanwhile: Vec::new(),
             last_queue: None,
         }
     }
@@ -152,11 +155,14 @@ impl Channel {
                 Some(refusal)
             }
         };
+        for tag in std::mem::take(&mut self.cancelled_meanwhile) {
+            self.tell_cancelled(tag, connection);
+        }
         if !self.is_open() {
             self.go_on_ending(connection);
             return Ok(());
         }
-        refused.map_or(Ok(()), |refusal| Err(Fault::Refused(refusal).by(origin)))
+        refused.map_or(Ok(()), |refusal| Err(Fault::refused(refusal).by(origin)))
     }
 
     /// Asks the broker, and holds back what follows until it has answered.

@@ -27,7 +27,7 @@ pub(super) const BODY_CEILING: u64 = 536_870_912;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fault {
     /// The broker said no.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// The login was refused.
     LoginRefused(ShortString),
     /// The octets cannot be cut into frames.
@@ -83,6 +83,11 @@ impl Fault {
     /// The fault, caused by a method.
     pub(super) fn by(self, method: MethodId) -> Exception {
         Exception { fault: self, method }
+    }
+
+    /// The broker's refusal.
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
     }
 
     /// A refused login, as its mechanism is named in the reply.
@@ -315,7 +320,7 @@ mod tests {
     fn a_reply_text_is_the_name_of_its_code_and_an_explanation() {
         let expected = (406, "PRECONDITION_FAILED - unknown delivery tag 7".to_owned());
         assert_eq!(reply(Fault::UnknownDeliveryTag(7)), expected);
-        assert_eq!(reply(Fault::Refused(Refusal::InvalidProperties)).1, "INTERNAL_ERROR");
+        assert_eq!(reply(Fault::refused(Refusal::InvalidProperties)).1, "INTERNAL_ERROR");
     }
 
     #[test]
@@ -328,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_failure_inside_names_no_method() {
-        let (_, _, method) = Fault::Refused(Refusal::InvalidProperties).by((60, 40)).reply();
+        let (_, _, method) = Fault::refused(Refusal::InvalidProperties).by((60, 40)).reply();
         assert_eq!(method, NO_METHOD);
     }
 
@@ -337,7 +342,7 @@ mod tests {
         let name = ShortString::try_from("é".repeat(127)).unwrap();
         let virtual_host = VirtualHostName::from_static("/");
         let queue = Resource { kind: ResourceKind::Queue, name, virtual_host };
-        let (_, text) = reply(Fault::Refused(Refusal::NotFound(queue)));
+        let (_, text) = reply(Fault::refused(Refusal::NotFound(queue)));
         assert_eq!(text.len(), 254);
         assert!(text.starts_with("NOT_FOUND - no queue 'éé"));
     }

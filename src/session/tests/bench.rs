@@ -182,24 +182,24 @@ impl Bench {
         assert!(self.session.is_finished());
     }
 
+    fn answer(&mut self, request: Request) {
+        let is_operation = matches!(request, Request::Operate { .. });
+        let answer = self.broker.execute(&request);
+        self.asked.push(request);
+        // What the broker did before it answered is told before the answer.
+        for event in std::mem::take(&mut self.broker.events) {
+            self.session.notify(event, self.now);
+        }
+        match answer {
+            Some(answer) if self.is_slow && is_operation => self.late.push_back(answer),
+            Some(answer) => self.session.answer(answer, self.now),
+            None => {}
+        }
+    }
+
     fn run(&mut self) {
-        loop {
-            while let Some(request) = self.session.next_request(self.now) {
-                let answer = self.broker.execute(&request);
-                let is_operation = matches!(request, Request::Operate { .. });
-                self.asked.push(request);
-                match answer {
-                    Some(answer) if self.is_slow && is_operation => self.late.push_back(answer),
-                    Some(answer) => self.session.answer(answer, self.now),
-                    None => {}
-                }
-            }
-            if self.broker.events.is_empty() {
-                break;
-            }
-            for event in std::mem::take(&mut self.broker.events) {
-                self.session.notify(event, self.now);
-            }
+        while let Some(request) = self.session.next_request(self.now) {
+            self.answer(request);
         }
         let mut out = VecDeque::new();
         self.session.transmit(&mut out);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::{
     model::{
         ConsumerId, Delivery, Message, Outcome, Position, Publication, Published, QueueId,
-        QueueName, Refusal, Resource, ResourceKind, ShortString, VirtualHostName,
+        QueueName, Refusal, Resource, ResourceKind, Settlement, ShortString, VirtualHostName,
     },
     session::request::{Answer, Event, Got, Operation, Reply, Request},
 };
@@ -41,11 +41,7 @@ impl Broker {
             }
             Request::Publish(publications) => Answer::Published(self.publish(publications)),
             Request::Settle(settlements) => {
-                for settled in settlements {
-                    for position in &settled.positions {
-                        self.settle(settled.queue, *position, settled.outcome);
-                    }
-                }
+                settlements.iter().for_each(|settled| self.settle(settled));
                 Answer::Settled
             }
             Request::Replenish(_) | Request::Resume(_) => return None,
@@ -131,18 +127,10 @@ impl Broker {
                 Ok(Reply::Got(self.find(queue)?.get(acknowledge)))
             }
             Operation::Commit(settlements) => {
-                for settled in settlements {
-                    for position in &settled.positions {
-                        self.settle(settled.queue, *position, settled.outcome);
-                    }
-                }
-                let publications = std::mem::take(&mut self.transaction);
-                let mut unroutable = Vec::new();
-                for publication in publications {
-                    if !self.enqueue(&publication.message) && publication.mandatory {
-                        unroutable.push(publication.message);
-                    }
-                }
+                settlements.iter().for_each(|settled| self.settle(settled));
+                let mut publications = std::mem::take(&mut self.transaction);
+                publications.retain(|held| !self.enqueue(&held.message) && held.mandatory);
+                let unroutable = publications.into_iter().map(|held| held.message).collect();
                 Ok(Reply::Committed { unroutable })
             }
             Operation::Rollback => {
@@ -174,31 +162,16 @@ impl Broker {
         true
     }
 
-    fn settle(&mut self, queue: QueueId, position: Position, outcome: Outcome) {
-        self.with(queue, |queue| {
-            let message = queue.out.remove(&position);
-            if let (Some(message), Outcome::Requeue) = (message, outcome) {
-                let index = queue.ready.partition_point(|(other, ..)| *other < position);
-                queue.ready.insert(index, (position, message, true));
-            }
+    fn settle(&mut self, settled: &Settlement) {
+        self.with(settled.queue, |queue| {
+            settled.positions.iter().for_each(|position| queue.settle(*position, settled.outcome));
         });
-        self.dispatch(queue);
+        self.dispatch(settled.queue);
     }
 
     fn dispatch(&mut self, id: QueueId) {
         let mut events = Vec::new();
-        self.with(id, |queue| {
-            let Some((consumer, acknowledge)) = queue.consumer else {
-                return;
-            };
-            while let Some((position, message, redelivered)) = queue.ready.pop_front() {
-                if acknowledge {
-                    queue.out.insert(position, message.clone());
-                }
-                let delivery = Delivery { consumer, queue: id, position, redelivered, message };
-                events.push(Event::Deliver(delivery));
-            }
-        });
+        self.with(id, |queue| events = queue.dispatch());
         self.events.append(&mut events);
     }
 
@@ -214,6 +187,32 @@ impl Broker {
 }
 
 impl Queue {
+    fn settle(&mut self, position: Position, outcome: Outcome) {
+        let message = self.out.remove(&position);
+        if let (Some(message), Outcome::Requeue) = (message, outcome) {
+            let index = self.ready.partition_point(|(other, ..)| *other < position);
+            self.ready.insert(index, (position, message, true));
+        }
+    }
+
+    fn dispatch(&mut self) -> Vec<Event> {
+        let Some((consumer, acknowledge)) = self.consumer else {
+            return Vec::new();
+        };
+        let ready = std::mem::take(&mut self.ready);
+        if acknowledge {
+            self.out.extend(ready.iter().map(|(place, message, _)| (*place, message.clone())));
+        }
+        let deliveries = ready.into_iter().map(|(position, message, redelivered)| Delivery {
+            consumer,
+            queue: self.id,
+            position,
+            redelivered,
+            message,
+        });
+        deliveries.map(Event::Deliver).collect()
+    }
+
     fn get(&mut self, acknowledge: bool) -> Option<Got> {
         let (position, message, redelivered) = self.ready.pop_front()?;
         if acknowledge {

@@ -89,6 +89,19 @@ fn a_waiting_channel_holds_back_its_frames_and_no_other_channel_waits() {
 }
 
 #[test]
+fn what_was_held_back_keeps_its_order_with_what_follows() {
+    let mut bench = Bench::with_queue();
+    bench.is_slow = true;
+    bench.declare(1, "slow");
+    bench.publish(1, "q", b"held");
+    check(&mut bench, 1, "q");
+    bench.publish(1, "q", b"held too");
+    bench.release();
+    bench.expect_all(&["1 queue.declare-ok", "1 queue.declare-ok"]);
+    assert_eq!(bench.broker.ready("q"), 2);
+}
+
+#[test]
 fn too_much_held_back_stops_the_input() {
     let mut bench = Bench::with_queue();
     bench.is_slow = true;
