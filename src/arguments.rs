@@ -26,7 +26,7 @@ pub(crate) enum Command {
     /// Runs the broker (what happens without a command, too).
     Serve(ServeArguments),
     /// Measures a broker: any that speaks AMQP 0-9-1.
-    Perf(Perf),
+    Perf(Box<Perf>),
 }
 
 #[derive(Debug, Args)]
