@@ -4,6 +4,8 @@
 //! cargo run --example consume
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+
 use futures_lite::StreamExt;
 use lapin::{
     Connection, ConnectionProperties,

@@ -4,6 +4,8 @@
 //! cargo run --example embedded
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,
     options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},

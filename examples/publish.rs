@@ -5,6 +5,8 @@
 //! cargo run --example publish -- "Hello World!"
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},

@@ -5,6 +5,8 @@
 //! cargo run --example work_queue
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+
 use futures_lite::StreamExt;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,

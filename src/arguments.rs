@@ -10,8 +10,8 @@ use leveret::{
 
 /// A message broker that speaks AMQP 0-9-1 exactly as RabbitMQ does.
 ///
-/// Without arguments it serves AMQP on 127.0.0.1:5672 and [::1]:5672, with user guest, password guest
-/// and virtual host /.
+/// Without arguments it serves AMQP on 127.0.0.1:5672 and [::1]:5672, with user guest, password
+/// guest and virtual host /.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {

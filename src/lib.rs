@@ -10,12 +10,12 @@ pub mod model;
 /// Bytes to methods and back: frames, the table of methods, contents. Knows `model`.
 pub mod wire;
 
-/// One client's conversation: handshake, channels, exceptions. Knows `model` and `wire`, and no broker,
-/// socket, clock or task.
+/// One client's conversation: handshake, channels, exceptions. Knows `model` and `wire`, and no
+/// broker, socket, clock or task.
 pub mod session;
 
-/// What a broker knows: queues, exchanges and routing. Knows `model`, and no frame, reply code, clock
-/// or task.
+/// What a broker knows: queues, exchanges and routing. Knows `model`, and no frame, reply code,
+/// clock or task.
 pub mod broker;
 
 /// Every setting with its default and its unit. Knows `model`.
@@ -24,7 +24,8 @@ pub mod config;
 /// The load generator, a client of any broker. Knows `model` and `wire`.
 pub mod perf;
 
-/// Bytes and tasks: sockets on one side, sessions on the other. Knows `model`, `wire` and `session`.
+/// Bytes and tasks: sockets on one side, sessions on the other. Knows `model`, `wire` and
+/// `session`.
 pub mod net;
 
 /// Puts the broker together: binds, starts, wakes, stops. Knows all of the above.

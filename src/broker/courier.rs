@@ -50,19 +50,18 @@ impl Courier {
         if mem::replace(&mut self.lock().under_way, true) {
             return;
         }
-        loop {
-            let letters = {
-                let mut round = self.lock();
-                if round.letters.is_empty() {
-                    round.under_way = false;
-                    return;
-                }
-                mem::take(&mut round.letters)
-            };
+        while let Some(letters) = self.next_round() {
             for letter in letters {
                 broker.deliver_letter(&letter, now);
             }
         }
+    }
+
+    /// The letters that have come in; when there are none, the round is over.
+    fn next_round(&self) -> Option<VecDeque<Letter>> {
+        let mut round = self.lock();
+        round.under_way = !round.letters.is_empty();
+        round.under_way.then(|| mem::take(&mut round.letters))
     }
 
     fn lock(&self) -> MutexGuard<'_, Round> {

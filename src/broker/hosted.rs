@@ -1,7 +1,7 @@
 //! A queue at home: the machine behind its lock, the ways to its consumers, and what it asked for.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,8 +15,8 @@ use super::{
     virtual_host::VirtualHost,
 };
 use crate::model::{
-    ConsumerId, Delivery, FieldValue, Message, Moment, Position, QueueKind, Refusal, Resource,
-    ShortString,
+    ConnectionId, ConsumerId, Delivery, FieldValue, Message, Moment, Position, QueueKind, Refusal,
+    Resource, ShortString,
 };
 
 /// One queue of the node.
@@ -31,16 +31,19 @@ pub(super) struct Hosted {
 #[derive(Debug)]
 struct State {
     queue: Queue,
-    /// The ways to the consumers, and what is on its way to each within the current call.
-    consumers: BTreeMap<ConsumerId, Way>,
+    consumers: BTreeSet<ConsumerId>,
+    /// The ways to the consumers' connections.
+    ways: BTreeMap<ConnectionId, Way>,
     /// Kept for its memory; empty between calls.
     effects: Vec<Effect>,
-    /// The consumers that the current call delivers to; empty between calls.
-    served: Vec<ConsumerId>,
+    /// The connections that the current call delivers to; empty between calls.
+    served: Vec<ConnectionId>,
     /// The queue has been deleted: nothing is delivered, published or attached any more.
     gone: bool,
 }
 
+/// The way to one connection. What the current call delivers is gathered here, across the
+/// connection's consumers, so that it keeps its order and the outbox is asked once.
 #[derive(Debug)]
 struct Way {
     outbox: Arc<dyn Outbox>,
@@ -92,7 +95,8 @@ impl Hosted {
         let queue = Queue::new(record.options.clone(), record.auto_delete, now);
         let state = State {
             queue,
-            consumers: BTreeMap::new(),
+            consumers: BTreeSet::new(),
+            ways: BTreeMap::new(),
             effects: Vec::new(),
             served: Vec::new(),
             gone: false,
@@ -115,8 +119,8 @@ impl Hosted {
         self.carry_out(&mut state, around)
     }
 
-    /// Enqueues what `arrivals` yields, under one lock; tells of each whether it was accepted. `None`
-    /// when the queue is gone: a message that was on its way is dropped with it.
+    /// Enqueues what `arrivals` yields, under one lock; tells of each whether it was accepted.
+    /// `None` when the queue is gone: a message that was on its way is dropped with it.
     pub(super) fn enqueue(
         &self,
         arrivals: impl Iterator<Item = Arrival>,
@@ -152,7 +156,7 @@ impl Hosted {
         if state.queue.may_subscribe(subscription.exclusive).is_err() {
             return Err(Refusal::InExclusiveUse(self.resource()));
         }
-        state.consumers.insert(subscription.consumer, Way { outbox, deliveries: Vec::new() });
+        state.attach(subscription.consumer, outbox);
         state.apply(Command::Subscribe(subscription), around.now);
         Ok(self.carry_out(&mut state, around))
     }
@@ -160,8 +164,7 @@ impl Hosted {
     /// Detaches a consumer: no delivery to it is made after this returns.
     pub(super) fn unsubscribe(&self, consumer: ConsumerId, around: Surroundings<'_>) -> Aftermath {
         let mut state = self.lock();
-        state.consumers.remove(&consumer);
-        if state.gone {
+        if !state.detach(consumer) {
             return Aftermath::default();
         }
         state.apply(Command::Unsubscribe { consumer }, around.now);
@@ -237,10 +240,7 @@ impl Hosted {
         debug_assert!(!aftermath.over || state.gone, "a queue whose life is over is gone");
         let counts = state.counts();
         condition(counts)?;
-        state.gone = true;
-        for (consumer, way) in mem::take(&mut state.consumers) {
-            way.outbox.consumer_cancelled(consumer);
-        }
+        state.end();
         state.queue = Queue::new(self.record.options.clone(), self.record.auto_delete, around.now);
         Ok(counts)
     }
@@ -262,16 +262,13 @@ impl Hosted {
             aftermath = aftermath.and(self.carry_out_one(effect, state, around));
         }
         state.effects = effects;
-        for consumer in state.served.drain(..) {
-            if let Some(way) = state.consumers.get_mut(&consumer) {
+        for connection in state.served.drain(..) {
+            if let Some(way) = state.ways.get_mut(&connection) {
                 way.outbox.deliver(&mut way.deliveries);
             }
         }
         if aftermath.over {
-            state.gone = true;
-            for (consumer, way) in mem::take(&mut state.consumers) {
-                way.outbox.consumer_cancelled(consumer);
-            }
+            state.end();
         }
         aftermath
     }
@@ -287,10 +284,10 @@ impl Hosted {
             Effect::Deliver { consumer, position, message, redelivered, delivery_count } => {
                 let message = self.counted(message, delivery_count);
                 let queue = self.record.id;
-                let way =
-                    state.consumers.get_mut(&consumer).expect("the queue knows no other consumers");
+                let way = state.ways.get_mut(&consumer.connection);
+                let way = way.expect("the queue knows attached consumers only");
                 if way.deliveries.is_empty() {
-                    state.served.push(consumer);
+                    state.served.push(consumer.connection);
                 }
                 way.deliveries.push(Delivery { consumer, queue, position, redelivered, message });
             }
@@ -316,6 +313,35 @@ impl Hosted {
 }
 
 impl State {
+    fn attach(&mut self, consumer: ConsumerId, outbox: Arc<dyn Outbox>) {
+        self.consumers.insert(consumer);
+        let way = || Way { outbox, deliveries: Vec::new() };
+        self.ways.entry(consumer.connection).or_insert_with(way);
+    }
+
+    /// Whether the consumer was attached.
+    fn detach(&mut self, consumer: ConsumerId) -> bool {
+        let was_attached = self.consumers.remove(&consumer);
+        let connection = consumer.connection;
+        let first = ConsumerId { connection, serial: 0 };
+        let others = self.consumers.range(first..).next();
+        if others.is_none_or(|other| other.connection != connection) {
+            self.ways.remove(&connection);
+        }
+        was_attached
+    }
+
+    /// Ends the queue's life and tells the consumers.
+    fn end(&mut self) {
+        self.gone = true;
+        for consumer in mem::take(&mut self.consumers) {
+            if let Some(way) = self.ways.get(&consumer.connection) {
+                way.outbox.consumer_cancelled(consumer);
+            }
+        }
+        self.ways.clear();
+    }
+
     fn apply(&mut self, command: Command, now: Moment) {
         self.queue.apply(command, now, &mut self.effects);
     }

@@ -1,8 +1,9 @@
-//! What a broker knows: virtual hosts, exchanges, bindings, queues, and how a message finds its way.
+//! What a broker knows: virtual hosts, exchanges, bindings, queues, and how a message finds its
+//! way.
 //!
 //! Here, and nowhere else below `net`, are locks: one for each queue, one for each virtual host's
-//! topology. A queue's lock is taken last; under it only leaves are touched (an outbox, the timer, the
-//! courier's bag), which wait for nobody.
+//! topology. A queue's lock is taken last; under it only leaves are touched (an outbox, the timer,
+//! the courier's bag), which wait for nobody.
 
 mod access;
 mod client;

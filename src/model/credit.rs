@@ -7,8 +7,8 @@ use std::sync::{
 
 /// What a channel may hold unacknowledged in all, as `basic.qos` with `global` sets it.
 ///
-/// Cloning shares the count. A queue takes one when it delivers to a consumer that acknowledges; the
-/// channel gives back when the client settles. Without a limit it only counts.
+/// Cloning shares the count. A queue takes one when it delivers to a consumer that acknowledges;
+/// the channel gives back when the client settles. Without a limit it only counts.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelCredit(Arc<Counts>);
 

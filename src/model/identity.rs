@@ -21,7 +21,8 @@ identity! {
     /// One client's connection; unique for the life of the node, never reused.
     ConnectionId(u64);
 
-    /// The channel's number within its connection, chosen by the client; 0 is the connection itself.
+    /// The channel's number within its connection, chosen by the client; 0 is the connection
+    /// itself.
     ChannelNumber(u16);
 
     /// One queue of the node; a queue declared again under the same name is another queue.

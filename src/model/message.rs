@@ -14,9 +14,10 @@ pub const DELIVERY_OVERHEAD: usize = 128;
 
 /// A message as its publisher sent it. Cloning shares the octets.
 ///
-/// The envelope is one run of octets: exchange, routing key, then the properties as the wire has them
-/// (a flags word and the values present). Packing copies it, and a small body with it, out of the
-/// read buffer into an arena of small chunks, so that a message that waits pins little beside itself.
+/// The envelope is one run of octets: exchange, routing key, then the properties as the wire has
+/// them (a flags word and the values present). Packing copies it, and a small body with it, out of
+/// the read buffer into an arena of small chunks, so that a message that waits pins little beside
+/// itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     envelope: Bytes,
@@ -154,8 +155,8 @@ impl Message {
     }
 }
 
-/// A new chunk of the arena: large enough to be shared by many small messages, small enough that one
-/// message that waits for long does not pin much.
+/// A new chunk of the arena: large enough to be shared by many small messages, small enough that
+/// one message that waits for long does not pin much.
 const ARENA_CHUNK: usize = 8 * 1024;
 
 fn reserve(arena: &mut BytesMut, octets: usize) {

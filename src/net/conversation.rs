@@ -34,14 +34,18 @@ impl<B: Backend> Conversation<B> {
 
     /// Tells the session what waits in the outbox, and carries out all that it then asks for.
     pub fn work(&mut self, now: Moment) {
-        self.notify(now);
+        self.take_events();
+        self.tell_all(now);
         while let Some(request) = self.session.next_request(now) {
             let answer = self.backend.execute(request, now);
-            // What was delivered before the answer was given is told before it.
-            self.notify(now);
+            self.take_events();
             if let Some(answer) = answer {
+                // What was delivered before the answer was given is told before it; what the
+                // request has done to this client's own consumers is told after it.
+                self.tell_deliveries(now);
                 self.session.answer(answer, now);
             }
+            self.tell_all(now);
         }
     }
 
@@ -61,12 +65,27 @@ impl<B: Backend> Conversation<B> {
         &self.outbox
     }
 
-    fn notify(&mut self, now: Moment) {
-        let mut events = mem::take(&mut self.events);
-        self.outbox.take(&mut events);
-        for event in events.drain(..) {
+    fn take_events(&mut self) {
+        self.outbox.take(&mut self.events);
+    }
+
+    fn tell_deliveries(&mut self, now: Moment) {
+        let is_delivery = |event: &Event| matches!(event, Event::Deliver(_));
+        if self.events.iter().all(is_delivery) {
+            return self.tell_all(now);
+        }
+        for event in mem::take(&mut self.events) {
+            if is_delivery(&event) {
+                self.session.notify(event, now);
+            } else {
+                self.events.push(event);
+            }
+        }
+    }
+
+    fn tell_all(&mut self, now: Moment) {
+        for event in self.events.drain(..) {
             self.session.notify(event, now);
         }
-        self.events = events;
     }
 }

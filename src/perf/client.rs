@@ -290,8 +290,8 @@ impl Client {
             self.sent_at = Instant::now();
             let mut octets = BytesMut::new();
             frame::write_heartbeat(&mut octets);
-            // A partial or refused write means that octets of ours are under way, which say as much;
-            // eight octets are never cut in two by a socket that has room for any.
+            // A partial or refused write means that octets of ours are under way, which say as
+            // much; eight octets are never cut in two by a socket that has room for any.
             match self.stream.write(&octets) {
                 Err(error) if !is_pause(error.kind()) => return Err(error.into()),
                 Ok(_) | Err(_) => {}

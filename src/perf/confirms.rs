@@ -17,8 +17,8 @@ pub(super) struct Confirms {
 impl Confirms {
     /// Takes the broker's word; `published` is the number of the last publish.
     ///
-    /// Answers whether the broker may say so: not of a message that it has answered for already, nor
-    /// of one that was never sent. A `multiple` may be of anything sent.
+    /// Answers whether the broker may say so: not of a message that it has answered for already,
+    /// nor of one that was never sent. A `multiple` may be of anything sent.
     pub(super) fn settle(&mut self, confirm: Confirm, published: u64) -> bool {
         if confirm.tag > published {
             return false;

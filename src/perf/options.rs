@@ -14,8 +14,8 @@ use super::{
 
 /// Puts an AMQP 0-9-1 broker under load and measures what it does.
 ///
-/// Speaks to any broker. Give the broker's process (--pid or --pid-of) to learn what a message costs
-/// it: on a machine that others use too, that is a steadier figure than messages per second.
+/// Speaks to any broker. Give the broker's process (--pid or --pid-of) to learn what a message
+/// costs it: on a machine that others use too, that is a steadier figure than messages per second.
 #[derive(Clone, Debug, Parser)]
 pub struct Perf {
     #[command(subcommand)]
@@ -30,8 +30,8 @@ pub enum Command {
     /// The time a message takes, at a fixed rate
     ///
     /// Every message has a moment at which it should be sent, and its latency counts from then: a
-    /// stall of the broker counts for all the messages that it held up. Choose a rate well below what
-    /// the broker can take.
+    /// stall of the broker counts for all the messages that it held up. Choose a rate well below
+    /// what the broker can take.
     Latency(Latency),
     /// Connections, or channels, opened, declared on, published on and closed
     Churn(ChurnOptions),
@@ -139,10 +139,9 @@ pub struct Load {
     pub messages: Option<u64>,
     /// Publishers wait while more messages than this are with the broker; 0 for no limit
     ///
-    /// A publisher without confirms can outrun a broker and its consumers, and the run would measure
-    /// how fast a queue grows. With this limit it measures a steady state. It does not apply when
-    /// there is no consumer.
-    /// [default: 100000, or fewer when that would be over 256 MiB]
+    /// A publisher without confirms can outrun a broker and its consumers, and the run would
+    /// measure how fast a queue grows. With this limit it measures a steady state. It does not
+    /// apply when there is no consumer. [default: 100000, or fewer when that would be over 256 MiB]
     #[arg(long, value_name = "MESSAGES", verbatim_doc_comment)]
     pub max_backlog: Option<u64>,
     /// Number every message, and check that each arrives once and in order

@@ -89,8 +89,8 @@ impl Plan {
         self.exchange.map(|_| format!("perf.{:06x}", self.run & 0x00FF_FFFF)).unwrap_or_default()
     }
 
-    /// The queues that fall to participant `index` of `participants`: each queue to one at least, and
-    /// to each one queue at least.
+    /// The queues that fall to participant `index` of `participants`: each queue to one at least,
+    /// and to each one queue at least.
     pub(super) fn share(&self, index: usize, participants: usize) -> Vec<usize> {
         if participants >= self.queues {
             return vec![index % self.queues];

@@ -158,8 +158,8 @@ impl Scanner {
     }
 }
 
-/// The payloads of the method frames in `bytes`, which begin at a frame, up to the first that is not
-/// whole: for a glance at what waits, without taking it.
+/// The payloads of the method frames in `bytes`, which begin at a frame, up to the first that is
+/// not whole: for a glance at what waits, without taking it.
 pub(super) fn methods(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         loop {

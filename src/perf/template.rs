@@ -140,8 +140,8 @@ const FIRST_DIGIT: u8 = b'0';
 /// The most queues that one connection can consume from.
 pub(super) const MOST_QUEUES: usize = DIGITS * DIGITS;
 
-/// The tag of the consumer on the connection's queue `index`: two octets, so that it costs as little
-/// on the wire and in the scanner as a tag can.
+/// The tag of the consumer on the connection's queue `index`: two octets, so that it costs as
+/// little on the wire and in the scanner as a tag can.
 pub(super) fn consumer_tag(index: usize) -> String {
     [index / DIGITS, index % DIGITS]
         .iter()

@@ -1,7 +1,5 @@
 //! Puts the broker together: binds its sockets, makes its parts, starts them, stops them.
 
-#![expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
-
 mod backend;
 mod entropy;
 mod ports;
@@ -80,8 +78,8 @@ impl Server {
         &self.addresses
     }
 
-    /// Accepts nobody any more, closes every connection with 320 CONNECTION_FORCED, and returns when
-    /// the clients have gone, or after three seconds.
+    /// Accepts nobody any more, closes every connection with 320 CONNECTION_FORCED, and returns
+    /// when the clients have gone, or after three seconds.
     pub async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();

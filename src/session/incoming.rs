@@ -11,7 +11,7 @@ use super::{
     phase::Phase,
 };
 use crate::{
-    model::Moment,
+    model::{Malformed, Moment},
     wire::{
         basic::PublishView,
         frame::{self, FrameKind, FrameView, HEAD},
@@ -242,7 +242,7 @@ impl Session {
         let (open, channel_max) = (self.channels.len(), self.tuning.channel_max);
         let fault = match (frame.kind, id) {
             (FrameKind::Method, (20, 10)) if channel_max != 0 && open >= channel_max.into() => {
-                Fault::TooManyChannels { open, channel_max }.by(id)
+                Fault::TooManyChannels { open, channel_max }.by(NO_METHOD)
             }
             (FrameKind::Method, (20, 10)) => {
                 self.channels.insert(frame.channel, Channel::new(frame.channel).into());
@@ -332,8 +332,11 @@ fn handle(
 fn decode(frame: FrameView<'_>) -> Result<Method, Exception> {
     let (id, arguments) =
         peek(frame.payload).map_err(|_| Fault::UnknownFrame(frame.excerpt()).by(NO_METHOD))?;
-    Method::decode(&Bytes::copy_from_slice(frame.payload))
-        .map_err(|malformed| Fault::Method(malformed, Bytes::copy_from_slice(arguments)).by(id))
+    Method::decode(&Bytes::copy_from_slice(frame.payload)).map_err(|malformed| {
+        // RabbitMQ names no method beside text that is no text.
+        let id = if malformed == Malformed::InvalidUtf8 { NO_METHOD } else { id };
+        Fault::Method(malformed, Bytes::copy_from_slice(arguments)).by(id)
+    })
 }
 
 fn id_of(frame: FrameView<'_>) -> MethodId {

@@ -63,7 +63,8 @@ impl Timers {
 }
 
 impl Node {
-    /// A node as `config` describes it; where it listens is not looked at. Its clock begins at `now`.
+    /// A node as `config` describes it; where it listens is not looked at. Its clock begins at
+    /// `now`.
     ///
     /// # Errors
     /// When the configuration asks for what cannot be.
@@ -161,21 +162,18 @@ impl Node {
 
     /// Lets the connections work until none has anything left to tell another.
     fn settle(&mut self) {
-        let mut is_busy = true;
-        while is_busy {
-            is_busy = false;
-            for line in self.lines.iter_mut().filter(|line| !line.is_closed) {
-                if line.talk.is_told_something() || line.has_room() {
-                    is_busy = true;
-                    line.read(self.now);
-                    line.work(self.now);
-                }
-            }
+        let now = self.now;
+        while let Some(line) = self.lines.iter_mut().find(|line| line.is_due()) {
+            line.read(now);
         }
     }
 }
 
 impl Line {
+    fn is_due(&self) -> bool {
+        !self.is_closed && (self.talk.is_told_something() || self.has_room())
+    }
+
     fn has_room(&self) -> bool {
         !self.sent.is_empty() && self.talk.session.wants_input()
     }

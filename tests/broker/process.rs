@@ -1,4 +1,7 @@
-//! The binary as an operator meets it: what it prints, how it ends, what it says when it cannot start.
+//! The binary as an operator meets it: what it prints, how it ends, what it says when it cannot
+//! start.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
     fs,
@@ -160,7 +163,10 @@ fn a_bad_flag_is_named() {
 
 #[test]
 fn an_unreadable_configuration_is_named() {
-    check_refused(&["--config", "/no/such.conf"], "cannot read the configuration file /no/such.conf");
+    check_refused(
+        &["--config", "/no/such.conf"],
+        "cannot read the configuration file /no/such.conf",
+    );
 }
 
 #[test]
@@ -175,7 +181,10 @@ fn a_wrong_line_of_the_configuration_is_named() {
 #[test]
 fn a_data_directory_that_cannot_be_is_named() {
     let file = env!("CARGO_MANIFEST_DIR").to_owned() + "/Cargo.toml/data";
-    check_refused(&["--listen", "127.0.0.1:0", "--data-dir", &file], "cannot use the data directory");
+    check_refused(
+        &["--listen", "127.0.0.1:0", "--data-dir", &file],
+        "cannot use the data directory",
+    );
 }
 
 #[test]

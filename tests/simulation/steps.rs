@@ -1,5 +1,5 @@
-//! What can happen to a queue, written so that a failing sequence can be pasted back, and drawn from
-//! a seed.
+//! What can happen to a queue, written so that a failing sequence can be pasted back, and drawn
+//! from a seed.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The routes that one connection's messages have taken, remembered while the topology stays as it is.
+//! The routes that one connection's messages have taken, remembered while the topology stays as it
+//! is.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -56,8 +56,8 @@ pub struct Subscription {
     /// `x-priority`.
     pub priority: i64,
     pub exclusive: bool,
-    /// Octets that may be on their way to its socket, see [`Command::Replenish`]; each message counts
-    /// its size and [`DELIVERY_OVERHEAD`]. A message is sent while any room is left.
+    /// Octets that may be on their way to its socket, see [`Command::Replenish`]; each message
+    /// counts its size and [`DELIVERY_OVERHEAD`]. A message is sent while any room is left.
     pub window: usize,
     /// The limit it shares with the other consumers of its channel.
     pub credit: ChannelCredit,

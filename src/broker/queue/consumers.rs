@@ -42,7 +42,8 @@ enum Election {
     Everybody,
     /// One, until it leaves (classic queues).
     UntilItLeaves,
-    /// One, until one of a higher priority comes and it holds nothing (quorum queues, RabbitMQ 4.0).
+    /// One, until one of a higher priority comes and it holds nothing (quorum queues, RabbitMQ
+    /// 4.0).
     UntilOutranked,
 }
 
@@ -154,7 +155,8 @@ impl Consumers {
         true
     }
 
-    /// The consumer whose turn it is. A message must be there for it: its channel's credit is taken.
+    /// The consumer whose turn it is. A message must be there for it: its channel's credit is
+    /// taken.
     #[inline]
     pub(super) fn next_turn(&mut self) -> Option<u32> {
         loop {
@@ -238,8 +240,8 @@ impl Consumers {
         self.election != Election::Everybody
     }
 
-    /// Settles who is active: who came first among those of the highest priority, when nobody is. One
-    /// who is outranked gets no more, and is relieved when it holds nothing.
+    /// Settles who is active: who came first among those of the highest priority, when nobody is.
+    /// One who is outranked gets no more, and is relieved when it holds nothing.
     fn elect(&mut self) {
         if self.election == Election::Everybody {
             return;

@@ -28,7 +28,8 @@ pub struct Entry {
 pub enum Fact {
     /// A message was accepted.
     Arrived(Entry),
-    /// A message came back after it was handed out, for the `delivery_count`th time on a quorum queue.
+    /// A message came back after it was handed out, for the `delivery_count`th time on a quorum
+    /// queue.
     Returned { position: Position, delivery_count: u32 },
     /// A message left: settled, dead, or dropped.
     Left(Position),

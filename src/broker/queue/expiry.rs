@@ -26,8 +26,8 @@ impl Alarm {
 }
 
 impl Queue {
-    /// When a message that arrives now with this `expiration` dies. A later change of the queue's own
-    /// limit does not change it.
+    /// When a message that arrives now with this `expiration` dies. A later change of the queue's
+    /// own limit does not change it.
     #[inline]
     pub(super) fn deadline(&self, expiration: Option<Duration>, now: Moment) -> Option<Moment> {
         let limit = self.options.message_ttl;

@@ -1,8 +1,8 @@
 //! One queue as a deterministic machine: commands and the time go in, effects come out.
 //!
-//! [`Contents`] is what is in the queue, and changes by facts. Everything else decides: whose turn it
-//! is, what expires, what overflows. Consumers and their credit are in no fact, and are made anew as
-//! they attach.
+//! [`Contents`] is what is in the queue, and changes by facts. Everything else decides: whose turn
+//! it is, what expires, what overflows. Consumers and their credit are in no fact, and are made
+//! anew as they attach.
 
 mod command;
 mod consumers;

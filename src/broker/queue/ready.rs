@@ -87,8 +87,8 @@ impl Ready {
 struct Level {
     /// Ascending: those that never left, behind returned ones that found their place at the front.
     arrivals: Sequence,
-    /// Returned ones whose place is not at the front of `arrivals`. They are older than any that never
-    /// left, since those leave from the front alone.
+    /// Returned ones whose place is not at the front of `arrivals`. They are older than any that
+    /// never left, since those leave from the front alone.
     returned: BTreeMap<Position, Entry>,
 }
 

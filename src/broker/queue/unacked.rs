@@ -27,8 +27,9 @@ impl Holder {
 /// The messages that are out.
 ///
 /// Most are settled nearly in the order in which they went out, so they lie in slots that follow
-/// their positions, and are found without a search. When the slots become sparse (one message that is
-/// never settled, while others pass), the oldest go aside, so that slots stay in proportion to messages.
+/// their positions, and are found without a search. When the slots become sparse (one message that
+/// is never settled, while others pass), the oldest go aside, so that slots stay in proportion to
+/// messages.
 #[derive(Debug, Default)]
 pub(super) struct Unacked {
     /// The first slot is occupied, if there is any slot.

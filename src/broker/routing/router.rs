@@ -1,4 +1,5 @@
-//! One exchange's bindings, arranged for its type: the four types of AMQP, and the default exchange.
+//! One exchange's bindings, arranged for its type: the four types of AMQP, and the default
+//! exchange.
 
 use std::collections::HashMap;
 

@@ -11,7 +11,8 @@ use super::{
 ///
 /// A pattern is a path of words from the root; `*` and `#` have places of their own. Runs of
 /// wildcards are brought into one shape first (`#.*.#` is `*.#`), so no wildcard follows a `#`.
-/// RabbitMQ 4.3.5 refuses patterns with more than two `#`; older ones accept them, and so does this.
+/// RabbitMQ 4.3.5 refuses patterns with more than two `#`; older ones accept them, and so does
+/// this.
 #[derive(Debug)]
 pub(super) struct Trie {
     nodes: Vec<Node>,

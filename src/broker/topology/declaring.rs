@@ -1,4 +1,5 @@
-//! What clients may do to a topology: declare, delete, bind and unbind, checked in RabbitMQ's order.
+//! What clients may do to a topology: declare, delete, bind and unbind, checked in RabbitMQ's
+//! order.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! A virtual host's exchanges, queues and bindings: decisions give changes, and changes are applied.
+//! A virtual host's exchanges, queues and bindings: decisions give changes, and changes are
+//! applied.
 
 mod bindings;
 mod cascade;

@@ -1,0 +1,19 @@
+//! Other people's clients against a broker process of its own: `interop/` holds their programs.
+//!
+//! `LEVERET_INTEROP_URL` names a running broker to test instead; `LEVERET_INTEROP_BROKER` names a
+//! program to start in place of `leveret`, such as `interop/oracle/serve`, a real RabbitMQ.
+
+#[cfg(test)]
+mod broker;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod lapin_client;
+#[cfg(test)]
+mod namespace;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod relay;
