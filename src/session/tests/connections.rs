@@ -274,7 +274,7 @@ fn only_so_many_channels_may_be_open_whatever_their_numbers() {
     bench.open_channel(1);
     bench.send(2, method::ChannelOpen::default());
     bench.expect_all(&["0 connection.close 530 NOT_ALLOWED - number of channels opened (2) has \
-                        reached the negotiated channel_max (2) 20/10"]);
+                        reached the negotiated channel_max (2) 0/0"]);
 }
 
 #[test]
