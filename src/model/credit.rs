@@ -27,14 +27,18 @@ impl ChannelCredit {
     }
 
     /// Counts one delivery, if the limit allows it.
+    ///
+    /// The count never exceeds the limit on the way: a queue that is refused waits until credit is
+    /// given back, so it must not be refused because another one is just being refused.
     pub fn take(&self) -> bool {
         let limit = self.0.limit.load(Ordering::Relaxed);
-        let before = self.0.taken.fetch_add(1, Ordering::Relaxed);
-        if limit != 0 && before >= limit {
-            self.0.taken.fetch_sub(1, Ordering::Relaxed);
-            return false;
+        if limit == 0 {
+            self.take_regardless();
+            return true;
         }
-        true
+        let one_more = |taken| (taken < limit).then_some(taken + 1);
+        let relaxed = Ordering::Relaxed;
+        self.0.taken.fetch_update(relaxed, relaxed, one_more).is_ok()
     }
 
     /// Counts one delivery whatever the limit: `basic.get` is not held back, but counts.

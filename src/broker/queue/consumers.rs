@@ -271,9 +271,7 @@ impl Consumers {
 
     /// Lets a consumer that stands by take turns.
     fn enter_ring(&mut self, slot: u32) {
-        let consumer = self.consumer(slot);
-        if consumer.place == Place::StandBy {
-            consumer.place = Place::Full;
+        if self.consumer(slot).place == Place::StandBy {
             self.retry(slot);
         }
     }
@@ -294,6 +292,7 @@ impl Consumers {
     fn retry(&mut self, slot: u32) {
         let consumer = self.consumer(slot);
         if !consumer.has_room() {
+            consumer.place = Place::Full;
             return;
         }
         consumer.place = Place::InRing;
