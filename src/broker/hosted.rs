@@ -120,7 +120,7 @@ impl Hosted {
     }
 
     /// Enqueues what `arrivals` yields, under one lock; tells of each whether it was accepted.
-    /// `None` when the queue is gone: a message that was on its way is dropped with it.
+    /// A queue that is gone drops what was on its way to it, and tells nothing.
     pub(super) fn enqueue(
         &self,
         arrivals: impl Iterator<Item = Arrival>,
@@ -142,7 +142,10 @@ impl Hosted {
         self.carry_out(state, around)
     }
 
-    /// Attaches a consumer. `Err` without a refusal of its own: the queue has just gone.
+    /// Attaches a consumer.
+    ///
+    /// # Errors
+    /// When the queue has just gone, or somebody has it for himself.
     pub(super) fn subscribe(
         &self,
         subscription: Subscription,
@@ -172,6 +175,9 @@ impl Hosted {
     }
 
     /// Takes one message, as `basic.get` does.
+    ///
+    /// # Errors
+    /// When the queue has just gone.
     pub(super) fn take(
         &self,
         get: Command,
@@ -198,14 +204,20 @@ impl Hosted {
     }
 
     /// Drops the ready messages, and says how many they were.
-    pub(super) fn purge(&self, around: Surroundings<'_>) -> (u64, Aftermath) {
+    ///
+    /// # Errors
+    /// When the queue has just gone.
+    pub(super) fn purge(&self, around: Surroundings<'_>) -> Result<(u64, Aftermath), Refusal> {
         let mut state = self.lock();
+        if state.gone {
+            return Err(Refusal::NotFound(self.resource()));
+        }
         state.apply(Command::Purge, around.now);
         let purged = state.effects.iter().find_map(|effect| match effect {
             Effect::Purged(messages) => Some(*messages),
             _ => None,
         });
-        (purged.unwrap_or(0), self.carry_out(&mut state, around))
+        Ok((purged.unwrap_or(0), self.carry_out(&mut state, around)))
     }
 
     /// What is in the queue, after what has expired by now has left. `None` when it is gone.
@@ -224,25 +236,29 @@ impl Hosted {
         (Some(counts), self.carry_out(&mut state, around))
     }
 
-    /// Ends the queue's life, if `condition` allows it: its consumers are told, except those of
-    /// connections that are about to forget them anyway. Returns what was in it.
+    /// Ends the queue's life, if `condition` allows it, and returns what was in it; nothing was if
+    /// it has ended already. What has expired by now has left before, whatever the condition says.
     pub(super) fn end(
         &self,
         condition: impl FnOnce(Counts) -> Result<(), Refusal>,
         around: Surroundings<'_>,
-    ) -> Result<Counts, Refusal> {
+    ) -> (Result<Counts, Refusal>, Aftermath) {
         let mut state = self.lock();
-        if state.gone {
-            return Ok(Counts::default());
+        let mut aftermath = Aftermath::default();
+        if !state.gone {
+            state.apply(Command::Tick, around.now);
+            aftermath = self.carry_out(&mut state, around);
         }
-        state.apply(Command::Tick, around.now);
-        let aftermath = self.carry_out(&mut state, around);
-        debug_assert!(!aftermath.over || state.gone, "a queue whose life is over is gone");
+        if state.gone {
+            return (Ok(Counts::default()), aftermath);
+        }
         let counts = state.counts();
-        condition(counts)?;
-        state.end();
-        state.queue = Queue::new(self.record.options.clone(), self.record.auto_delete, around.now);
-        Ok(counts)
+        let allowed = condition(counts);
+        if allowed.is_ok() {
+            self.finish(&mut state, around.now);
+            aftermath.over = true;
+        }
+        (allowed.map(|()| counts), aftermath)
     }
 
     /// Whether the queue's life has ended.
@@ -268,9 +284,16 @@ impl Hosted {
             }
         }
         if aftermath.over {
-            state.end();
+            self.finish(state, around.now);
         }
         aftermath
+    }
+
+    /// The queue's life is over: its consumers are told, and its messages are dropped at once, since
+    /// a connection's route cache may keep the shell for long.
+    fn finish(&self, state: &mut State, now: Moment) {
+        state.end();
+        state.queue = Queue::new(self.record.options.clone(), self.record.auto_delete, now);
     }
 
     fn carry_out_one(

@@ -16,6 +16,8 @@ pub mod queue;
 #[cfg(test)]
 mod random;
 pub mod routing;
+#[cfg(test)]
+mod tests;
 pub mod topology;
 mod virtual_host;
 
@@ -164,10 +166,10 @@ impl Broker {
         Ok(taken)
     }
 
-    fn purge(&self, hosted: &Hosted, now: Moment) -> u64 {
-        let (purged, aftermath) = hosted.purge(self.around(now));
+    fn purge(&self, hosted: &Hosted, now: Moment) -> Result<u64, Refusal> {
+        let (purged, aftermath) = hosted.purge(self.around(now))?;
         self.see_to(hosted, aftermath, now);
-        purged
+        Ok(purged)
     }
 
     /// What is in a queue; `touch` renews its lease. `None` when it has gone.
@@ -184,10 +186,9 @@ impl Broker {
         condition: impl FnOnce(Counts) -> Result<(), Refusal>,
         now: Moment,
     ) -> Result<u64, Refusal> {
-        let counts = hosted.end(condition, self.around(now))?;
-        self.remove(hosted);
-        self.courier.carry(self, now);
-        Ok(counts.ready)
+        let (ended, aftermath) = hosted.end(condition, self.around(now));
+        self.see_to(hosted, aftermath, now);
+        ended.map(|counts| counts.ready)
     }
 
     /// Deletes a queue whatever is in it.

@@ -150,7 +150,7 @@ impl Client {
     /// When there is no such queue, or it is exclusive to another connection.
     pub fn purge_queue(&mut self, queue: &QueueName, now: Moment) -> Result<u64, Refusal> {
         let hosted = self.queue(queue)?;
-        Ok(self.broker.purge(&hosted, now))
+        self.broker.purge(&hosted, now)
     }
 
     /// Binds a queue or an exchange to an exchange.

@@ -1,0 +1,93 @@
+//! The broker's face, where queues end while others use them.
+
+use std::time::Duration;
+
+use super::*;
+use crate::model::{
+    ChannelNumber, Delivery, FieldTable, FieldValue, Publication, ShortString,
+};
+
+/// A world that nobody listens in.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Timer for Nowhere {
+    fn wake_at(&self, _: Moment, _: QueueId) {}
+    fn forget(&self, _: QueueId) {}
+}
+
+impl Outbox for Nowhere {
+    fn deliver(&self, deliveries: &mut Vec<Delivery>) {
+        deliveries.clear();
+    }
+    fn consumer_cancelled(&self, _: ConsumerId) {}
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment::from_unix(Duration::from_secs(seconds))
+}
+
+fn client() -> Client {
+    let broker = Broker::new(Arc::new(Nowhere), Users::default());
+    let home = VirtualHostName::from_static("/");
+    broker.add_virtual_host(home.clone());
+    let id = ConnectionId(1);
+    let mut client = Broker::client(&Arc::new(broker), id, Arc::new(Nowhere), true, 7);
+    client.open(&home).unwrap();
+    client
+}
+
+fn declare(client: &mut Client, queue: &'static str, arguments: &[(&'static str, FieldValue)]) {
+    let arguments = arguments.iter().cloned();
+    let declaration = QueueDeclaration {
+        name: QueueName::from_static(queue),
+        generated: false,
+        durable: false,
+        exclusive: None,
+        auto_delete: false,
+        arguments: FieldTable::from_pairs(
+            arguments.map(|(name, value)| (ShortString::from_static(name), value)).collect(),
+        ),
+    };
+    client.declare_queue(&declaration, at(0)).unwrap();
+}
+
+fn publish(client: &mut Client, queue: &str, properties: &[u8]) {
+    let publication = Publication {
+        channel: ChannelNumber(1),
+        message: Message::new(b"", queue.as_bytes(), properties, b"body"[..].into()),
+        mandatory: false,
+        confirm: None,
+        transactional: false,
+    };
+    client.publish(vec![publication], at(0));
+}
+
+fn messages(client: &mut Client, queue: &'static str, now: Moment) -> Option<u64> {
+    client.check_queue(&QueueName::from_static(queue), now).ok().map(|found| found.messages)
+}
+
+#[test]
+fn what_dies_as_a_deletion_is_refused_is_dead_lettered_at_once() {
+    let mut client = client();
+    let letters = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "dead".into())];
+    declare(&mut client, "dead", &[]);
+    declare(&mut client, "work", &letters);
+    let expiration = [&[1, 0, 4][..], b"1000"].concat();
+    publish(&mut client, "work", &expiration);
+    publish(&mut client, "work", &[0, 0]);
+    let refused = client.delete_queue(&QueueName::from_static("work"), false, true, at(2));
+    assert!(matches!(refused, Err(Refusal::NotEmpty(_))), "{refused:?}");
+    assert_eq!(messages(&mut client, "dead", at(2)), Some(1));
+    assert_eq!(messages(&mut client, "work", at(2)), Some(1));
+}
+
+#[test]
+fn a_queue_whose_lease_has_ended_is_gone_whatever_a_deletion_demands() {
+    let mut client = client();
+    declare(&mut client, "work", &[("x-expires", FieldValue::Int32(1000))]);
+    publish(&mut client, "work", &[0, 0]);
+    let work = QueueName::from_static("work");
+    assert_eq!(client.delete_queue(&work, false, true, at(2)), Ok(0));
+    assert_eq!(messages(&mut client, "work", at(2)), None);
+}
