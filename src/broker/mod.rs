@@ -16,6 +16,7 @@ pub mod queue;
 #[cfg(test)]
 mod random;
 pub mod routing;
+mod schedule;
 #[cfg(test)]
 mod tests;
 pub mod topology;
@@ -33,6 +34,7 @@ pub use self::{
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     ports::{Outbox, Timer},
     routing::{Binding, Destination},
+    schedule::Schedule,
     topology::{ExchangeDeclaration, QueueDeclaration},
 };
 
@@ -204,6 +206,7 @@ impl Broker {
         let id = hosted.record.id;
         let _nothing_refuses = hosted.home.change(|topology| Ok(((), topology.delete_queue(id))));
         self.queues.remove(&id);
+        self.timer.forget(id);
     }
 
     /// Takes the queue of that name out of the topology if its life has ended, without waiting for

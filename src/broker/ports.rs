@@ -15,6 +15,10 @@ pub trait Outbox: Debug + Send + Sync {
 
 /// The clock that wakes queues.
 pub trait Timer: Debug + Send + Sync {
-    /// Asks for [`super::Broker::wake`] to be called for `queue` at `moment`, or soon after.
+    /// Asks for [`super::Broker::wake`] to be called for `queue` at `moment`, or soon after, and
+    /// not at the moment it asked for before.
     fn wake_at(&self, moment: Moment, queue: QueueId);
+
+    /// The queue is gone: it is woken no more.
+    fn forget(&self, queue: QueueId);
 }

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Sleep,
@@ -92,7 +92,10 @@ where
             match wake {
                 Wake::Received => session.received(now),
                 Wake::Flushed => session.flushed(now),
-                Wake::Due => session.tick(now),
+                Wake::Due => {
+                    session.tick(now);
+                    self.shrink();
+                }
                 Wake::Notified => {}
                 Wake::Ended => break,
             }
@@ -110,6 +113,15 @@ where
         let session = &self.talk.session;
         let must_write = session.disposition() == Disposition::Close && !self.output.is_empty();
         session.is_finished() && !must_write
+    }
+
+    /// Gives back the memory that a burst has left behind. Deadlines are seldom: the heartbeat's.
+    fn shrink(&mut self) {
+        self.read_size = SMALL_READ;
+        let input = self.talk.session.input();
+        if input.is_empty() {
+            *input = BytesMut::new();
+        }
     }
 
     fn work(&mut self, now: Moment) {

@@ -1,15 +1,12 @@
 //! Wakes queues at the moments they asked for.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broker::{Broker, Timer},
+    broker::{Broker, Schedule, Timer},
     model::{Moment, QueueId},
     net::Clock,
 };
@@ -17,19 +14,23 @@ use crate::{
 /// The moments asked for, and a bell that rings when an earlier one comes in.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    waiting: Mutex<BTreeSet<(Moment, QueueId)>>,
+    schedule: Mutex<Schedule>,
     earlier: Notify,
 }
 
 impl Timer for Timers {
     fn wake_at(&self, moment: Moment, queue: QueueId) {
-        let mut waiting = self.lock();
-        let is_earliest = waiting.first().is_none_or(|first| (moment, queue) < *first);
-        waiting.insert((moment, queue));
-        drop(waiting);
+        let mut schedule = self.lock();
+        let is_earliest = schedule.next().is_none_or(|next| moment < next);
+        schedule.set(queue, moment);
+        drop(schedule);
         if is_earliest {
             self.earlier.notify_one();
         }
+    }
+
+    fn forget(&self, queue: QueueId) {
+        self.lock().forget(queue);
     }
 }
 
@@ -37,10 +38,10 @@ impl Timers {
     /// Wakes the broker's queues until `stop`.
     pub(super) async fn run(&self, broker: &Broker, clock: Clock, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let next = self.lock().first().copied();
+            let next = self.lock().next();
             let due = async {
                 match next {
-                    Some((moment, _)) => tokio::time::sleep_until(clock.instant(moment)).await,
+                    Some(moment) => tokio::time::sleep_until(clock.instant(moment)).await,
                     None => std::future::pending().await,
                 }
             };
@@ -58,13 +59,12 @@ impl Timers {
         }
     }
 
+    /// Not held while the queue is woken: it may ask for its next moment.
     fn take_due(&self, now: Moment) -> Option<QueueId> {
-        let mut waiting = self.lock();
-        let due = waiting.first().is_some_and(|(moment, _)| *moment <= now);
-        if due { waiting.pop_first().map(|(_, queue)| queue) } else { None }
+        self.lock().take_due(now)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<(Moment, QueueId)>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

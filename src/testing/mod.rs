@@ -5,7 +5,7 @@
 //! the same course every time.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    broker::{Broker, Timer},
+    broker::{Broker, Schedule, Timer},
     config::Config,
     model::{ConnectionId, Moment, QueueId},
     net::{Conversation, Outbox},
@@ -48,16 +48,20 @@ struct Line {
 
 /// The moments that queues asked to be woken at.
 #[derive(Debug, Default)]
-struct Timers(Mutex<BTreeSet<(Moment, QueueId)>>);
+struct Timers(Mutex<Schedule>);
 
 impl Timer for Timers {
     fn wake_at(&self, moment: Moment, queue: QueueId) {
-        self.lock().insert((moment, queue));
+        self.lock().set(queue, moment);
+    }
+
+    fn forget(&self, queue: QueueId) {
+        self.lock().forget(queue);
     }
 }
 
 impl Timers {
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<(Moment, QueueId)>> {
+    fn lock(&self) -> MutexGuard<'_, Schedule> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -135,7 +139,7 @@ impl Node {
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        let queue = self.timers.lock().first().map(|(moment, _)| *moment);
+        let queue = self.timers.lock().next();
         let lines = self.lines.iter().filter(|line| !line.is_closed);
         let session = lines.filter_map(|line| line.talk.session.deadline()).min();
         queue.into_iter().chain(session.map(|(moment, _)| moment)).min()
@@ -154,10 +158,9 @@ impl Node {
         }
     }
 
+    /// Not held while the queue is woken: it may ask for its next moment.
     fn due_queue(&self) -> Option<QueueId> {
-        let mut waiting = self.timers.lock();
-        let is_due = waiting.first().is_some_and(|(moment, _)| *moment <= self.now);
-        if is_due { waiting.pop_first().map(|(_, queue)| queue) } else { None }
+        self.timers.lock().take_due(self.now)
     }
 
     /// Lets the connections work until none has anything left to tell another.
