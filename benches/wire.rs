@@ -9,10 +9,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use leveret::{
     model::{
-        field_value::FieldValue,
-        name::{ConsumerTag, ExchangeName, RoutingKey, ShortString},
-        properties::{Properties, PropertyView},
-        table::FieldTable,
+        ConsumerTag, ExchangeName, FieldTable, FieldValue, Properties, PropertyView, RoutingKey,
+        ShortString,
     },
     wire::{
         basic::{DeliverView, PublishView},

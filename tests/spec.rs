@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, env, fs};
 
 use leveret::{
-    model::properties::Properties,
+    model::Properties,
     wire::{
         content,
         frame::{self, FrameKind},

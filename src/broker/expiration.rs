@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{ExpirationFault, ShortString, arguments::LONGEST_MS};
+use crate::model::{ExpirationFault, LONGEST_MS, ShortString};
 
 /// Reads an `expiration`: a sign and leading zeros are allowed, nothing else (RabbitMQ 3.10).
 pub(super) fn parse_expiration(text: &[u8]) -> Result<Duration, ExpirationFault> {

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::*;
+use bytes::Bytes;
+
+use super::{client::REPLY_QUEUE, *};
 use crate::model::{
-    ChannelNumber, Delivery, FieldTable, FieldValue, Publication, ShortString,
+    ChannelCredit, ChannelNumber, Delivery, FieldTable, FieldValue, Properties, Publication,
+    Published, ShortString,
 };
 
 /// A world that nobody listens in.
@@ -22,6 +25,8 @@ impl Outbox for Nowhere {
     }
     fn consumer_cancelled(&self, _: ConsumerId) {}
 }
+
+const BODY: Bytes = Bytes::from_static(b"body");
 
 fn at(seconds: u64) -> Moment {
     Moment::from_unix(Duration::from_secs(seconds))
@@ -46,21 +51,21 @@ fn declare(client: &mut Client, queue: &'static str, arguments: &[(&'static str,
         exclusive: None,
         auto_delete: false,
         arguments: FieldTable::from_pairs(
-            arguments.map(|(name, value)| (ShortString::from_static(name), value)).collect(),
+            arguments.map(|(name, value)| (ShortString::from_static(name), value)),
         ),
     };
     client.declare_queue(&declaration, at(0)).unwrap();
 }
 
-fn publish(client: &mut Client, queue: &str, properties: &[u8]) {
+fn publish(client: &mut Client, key: &[u8], properties: &[u8], body: Bytes) -> Vec<Published> {
     let publication = Publication {
         channel: ChannelNumber(1),
-        message: Message::new(b"", queue.as_bytes(), properties, b"body"[..].into()),
-        mandatory: false,
+        message: Message::new(b"", key, properties, body),
+        mandatory: true,
         confirm: None,
         transactional: false,
     };
-    client.publish(vec![publication], at(0));
+    client.publish(vec![publication], at(0))
 }
 
 fn messages(client: &mut Client, queue: &'static str, now: Moment) -> Option<u64> {
@@ -70,12 +75,13 @@ fn messages(client: &mut Client, queue: &'static str, now: Moment) -> Option<u64
 #[test]
 fn what_dies_as_a_deletion_is_refused_is_dead_lettered_at_once() {
     let mut client = client();
-    let letters = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "dead".into())];
+    let letters =
+        [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "dead".into())];
     declare(&mut client, "dead", &[]);
     declare(&mut client, "work", &letters);
     let expiration = [&[1, 0, 4][..], b"1000"].concat();
-    publish(&mut client, "work", &expiration);
-    publish(&mut client, "work", &[0, 0]);
+    publish(&mut client, b"work", &expiration, BODY);
+    publish(&mut client, b"work", &[0, 0], BODY);
     let refused = client.delete_queue(&QueueName::from_static("work"), false, true, at(2));
     assert!(matches!(refused, Err(Refusal::NotEmpty(_))), "{refused:?}");
     assert_eq!(messages(&mut client, "dead", at(2)), Some(1));
@@ -86,8 +92,40 @@ fn what_dies_as_a_deletion_is_refused_is_dead_lettered_at_once() {
 fn a_queue_whose_lease_has_ended_is_gone_whatever_a_deletion_demands() {
     let mut client = client();
     declare(&mut client, "work", &[("x-expires", FieldValue::Int32(1000))]);
-    publish(&mut client, "work", &[0, 0]);
+    publish(&mut client, b"work", &[0, 0], BODY);
     let work = QueueName::from_static("work");
     assert_eq!(client.delete_queue(&work, false, true, at(2)), Ok(0));
     assert_eq!(messages(&mut client, "work", at(2)), None);
+}
+
+#[test]
+fn replies_to_a_requester_that_does_not_read_are_limited() {
+    let mut client = client();
+    declare(&mut client, "service", &[]);
+    let consumer = ConsumerId { connection: ConnectionId(1), serial: 1 };
+    let purpose = Purpose {
+        queue: QueueName::from_static("amq.rabbitmq.reply-to"),
+        consumer,
+        acknowledge: false,
+        exclusive: false,
+        prefetch: 0,
+        window: 1,
+        credit: ChannelCredit::default(),
+        arguments: FieldTable::new(),
+    };
+    assert_eq!(client.consume(ChannelNumber(1), purpose, at(0)), Ok(REPLY_QUEUE));
+    let reply_to = Some(ShortString::from_static("amq.rabbitmq.reply-to"));
+    let asking = Properties { reply_to, ..Properties::default() };
+    publish(&mut client, b"service", &asking.to_bytes(), BODY);
+    let service = QueueName::from_static("service");
+    let asked = client.take(&service, false, ChannelCredit::default(), at(0)).unwrap().unwrap();
+    let asked = Properties::decode(&asked.message.shared_properties()).unwrap();
+    let key = asked.reply_to.unwrap();
+
+    let reply = Bytes::from(vec![0; 1024 * 1024]);
+    let mut answer = || publish(&mut client, &key, &[0, 0], reply.clone()).is_empty();
+    let taken = (0..20).filter(|_| answer()).count();
+    assert_eq!(taken, 16);
+    client.replenish(REPLY_QUEUE, consumer, 1024 * 1024, at(0));
+    assert!(publish(&mut client, &key, &[0, 0], reply).is_empty());
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{name::LongString, table::FieldTable};
+use super::{FieldTable, LongString};
 
 /// One value of a field table or of an array; the variants are RabbitMQ's wire types.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +73,35 @@ impl FieldValue {
         match self {
             Self::Array(values) => Some(values),
             _ => None,
+        }
+    }
+
+    /// Whether RabbitMQ 4.x calls the two equal, in a binding's headers or a declaration's
+    /// arguments: integers of any width are equal, floats of any, and so are strings and byte
+    /// arrays, but no number equals a number of another kind.
+    pub fn is_same(&self, other: &Self) -> bool {
+        if let (Some(left), Some(right)) = (self.as_integer(), other.as_integer()) {
+            return left == right;
+        }
+        match (self, other) {
+            (
+                Self::LongString(left) | Self::ByteArray(left),
+                Self::LongString(right) | Self::ByteArray(right),
+            ) => left == right,
+            (Self::Float32(left), Self::Float64(right))
+            | (Self::Float64(right), Self::Float32(left)) => f64::from(*left) == *right,
+            (Self::Array(left), Self::Array(right)) => {
+                left.len() == right.len()
+                    && left.iter().zip(right).all(|(left, right)| left.is_same(right))
+            }
+            (Self::Table(left), Self::Table(right)) => {
+                left.len() == right.len()
+                    && left
+                        .iter()
+                        .zip(right)
+                        .all(|((name, left), (other, right))| name == other && left.is_same(right))
+            }
+            (left, right) => left == right,
         }
     }
 

@@ -30,9 +30,6 @@ identity! {
 
     /// The place of a message in its queue, in the order of arrival; never reused.
     Position(u64);
-
-    /// The number by which a client settles a delivery; counted from 1 on each channel.
-    DeliveryTag(u64);
 }
 
 /// One consumer, unique for the life of the node: its connection, and a serial number therein.

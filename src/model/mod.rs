@@ -1,24 +1,26 @@
 //! The words everyone uses: plain data, validated on construction, knowing nobody.
 
-pub mod arguments;
-pub mod credit;
-pub mod field_value;
-pub mod history;
-pub mod identity;
-pub mod malformed;
-pub mod message;
-pub mod moment;
-pub mod name;
+mod arguments;
+mod credit;
+mod field_value;
+mod history;
+mod identity;
+mod malformed;
+mod message;
+mod moment;
+mod name;
+mod naming;
 pub mod octets;
-pub mod options;
-pub mod properties;
-pub mod refusal;
-pub mod table;
+mod options;
+mod properties;
+mod refusal;
+mod table;
 
+pub use arguments::LONGEST_MS;
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;
 pub use history::{Death, DeathReason, History, Place};
-pub use identity::{ChannelNumber, ConnectionId, ConsumerId, DeliveryTag, Position, QueueId};
+pub use identity::{ChannelNumber, ConnectionId, ConsumerId, Position, QueueId};
 pub use malformed::Malformed;
 pub use message::{
     DELIVERY_OVERHEAD, Delivery, Message, Outcome, PACKED_BODY_LIMIT, Publication, Published,
@@ -27,11 +29,12 @@ pub use message::{
 pub use moment::Moment;
 pub use name::{
     ConsumerTag, ExchangeName, LongString, NameTooLong, QueueName, RoutingKey, ShortString,
-    UserName, VirtualHostName,
+    VirtualHostName,
 };
+pub use naming::Names;
 pub use options::{
     ConsumerOptions, DeadLetterOptions, ExchangeOptions, Overflow, QueueKind, QueueOptions,
 };
-pub use properties::{Properties, PropertyView};
+pub use properties::{Properties, PropertyView, TableOctets};
 pub use refusal::{ArgumentFault, Difference, ExpirationFault, Refusal, Resource, ResourceKind};
-pub use table::FieldTable;
+pub use table::{DEEPEST, FieldTable};

@@ -237,8 +237,6 @@ names! {
     ConsumerTag
     /// Names a virtual host: a set of exchanges and queues of its own.
     VirtualHostName
-    /// Names a user of the node.
-    UserName
 }
 
 #[cfg(test)]

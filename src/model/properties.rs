@@ -6,11 +6,11 @@ use super::{
     malformed::Malformed,
     name::ShortString,
     octets::{Field, Octets, Reader, Writer},
-    table::{self, FieldTable},
+    table::FieldTable,
 };
 
 /// No property at all, encoded.
-pub const NO_PROPERTIES: &[u8] = &[0, 0];
+const NO_PROPERTIES: &[u8] = &[0, 0];
 
 /// The properties, each a flag bit, a name, a type, and a type that borrows.
 macro_rules! properties {
@@ -196,7 +196,7 @@ impl Borrowed<'_> for u64 {
 impl<'a> Borrowed<'a> for TableOctets<'a> {
     fn take(from: &mut Octets<'a>) -> Result<Self, Malformed> {
         let pairs = from.long()?;
-        table::check(pairs)?;
+        FieldTable::check(pairs)?;
         Ok(Self(pairs))
     }
 }

@@ -97,14 +97,10 @@ pub enum Refusal {
     ReplyConsumerTaken,
     /// Direct replies cannot be acknowledged.
     ReplyConsumerAcknowledges,
-    /// `basic.get` of direct replies.
-    ReplyQueueGet(Resource),
     /// Some queue refused a message of the transaction.
     PartialTransaction,
     /// No such virtual host.
     VirtualHostNotFound(VirtualHostName),
-    /// The user has no permission on the virtual host at all.
-    VirtualHostRefused { virtual_host: VirtualHostName, user: ShortString },
     /// The user name and password, or what stands for them, were not accepted.
     LoginRefused,
 }

@@ -31,6 +31,11 @@ impl FieldTable {
         read_pairs(Reader::new(pairs), DEEPEST)
     }
 
+    /// Finds out, without building it, whether `pairs` is a table that can be read.
+    pub fn check(pairs: &[u8]) -> Result<(), Malformed> {
+        check_pairs(pairs, DEEPEST)
+    }
+
     /// Replaces the first value of that name, or adds one at the end.
     pub fn insert(&mut self, name: ShortString, value: FieldValue) {
         match self.0.iter_mut().find(|(present, _)| *present == name) {
@@ -105,11 +110,6 @@ impl Field for FieldTable {
             }
         });
     }
-}
-
-/// Finds out, without building it, whether `pairs` is a table that can be read.
-pub fn check(pairs: &[u8]) -> Result<(), Malformed> {
-    check_pairs(pairs, DEEPEST)
 }
 
 fn read_table(from: &mut Reader<'_>, depth: usize) -> Result<FieldTable, Malformed> {

@@ -17,7 +17,7 @@ use super::{
     template::{Block, CHANNEL, Shape},
 };
 use crate::{
-    model::name::ShortString,
+    model::ShortString,
     wire::method::{ChannelClose, Method, QueueDeclare, QueueDelete},
 };
 

@@ -20,10 +20,7 @@ use super::{
     template::CHANNEL,
 };
 use crate::{
-    model::{
-        name::{LongString, ShortString},
-        table::FieldTable,
-    },
+    model::{FieldTable, LongString, ShortString},
     wire::{
         frame,
         method::{

@@ -7,7 +7,7 @@ use super::{
     template::CHANNEL,
 };
 use crate::{
-    model::{field_value::FieldValue, table::FieldTable},
+    model::{FieldTable, FieldValue},
     wire::method::{ExchangeDeclare, ExchangeDelete, Method, QueueBind, QueueDeclare, QueueDelete},
 };
 

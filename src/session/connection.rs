@@ -7,13 +7,12 @@ use bytes::BytesMut;
 use super::{
     batch::Batch,
     consumers::Consumers,
-    naming::Names,
     outgoing::Outgoing,
     request::{Operation, Replenishment, Request},
     settings::Settings,
 };
 use crate::model::{
-    ChannelNumber, ConnectionId, ConsumerId, Outcome, Position, QueueId, Settlement,
+    ChannelNumber, ConnectionId, ConsumerId, Names, Outcome, Position, QueueId, Settlement,
 };
 
 /// One part of a consumer's window: once so much was written, it is replenished.

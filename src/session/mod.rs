@@ -17,7 +17,6 @@ mod handshake;
 mod heartbeat;
 mod held;
 mod incoming;
-mod naming;
 mod outgoing;
 mod phase;
 pub mod request;
@@ -76,8 +75,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session for a client that has just connected. `entropy` makes the names that it draws
-    /// differ from those of other sessions.
+    /// A session for a client that has just connected. `entropy` must be random: the names that it
+    /// draws come from it.
     pub fn new(settings: Arc<Settings>, id: ConnectionId, entropy: u128, now: Moment) -> Self {
         let handshake_deadline = now + settings.handshake_timeout;
         Self {

@@ -3,11 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use leveret::{
     model::{
-        field_value::FieldValue,
-        name::{LongString, ShortString},
+        FieldTable, FieldValue, LongString, Properties, ShortString,
         octets::{Field, Writer},
-        properties::Properties,
-        table::FieldTable,
     },
     wire::method::Row,
 };

@@ -3,12 +3,9 @@
 use bytes::{Bytes, BytesMut};
 use leveret::{
     model::{
-        field_value::FieldValue,
-        malformed::Malformed,
-        name::{ConsumerTag, ExchangeName, RoutingKey, ShortString},
+        ConsumerTag, DEEPEST, ExchangeName, FieldTable, FieldValue, Malformed, Properties,
+        RoutingKey, ShortString,
         octets::{Field, Reader, Writer},
-        properties::Properties,
-        table::{DEEPEST, FieldTable},
     },
     wire::{
         basic::DeliverView,

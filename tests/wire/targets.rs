@@ -4,10 +4,8 @@
 use bytes::{Bytes, BytesMut};
 use leveret::{
     model::{
-        malformed::Malformed,
+        FieldTable, Malformed, Properties, PropertyView,
         octets::{Field, Writer},
-        properties::{Properties, PropertyView},
-        table::{self, FieldTable},
     },
     wire::{
         basic::PublishView,
@@ -89,7 +87,7 @@ fn encoded(method: &Method) -> Bytes {
 /// A table is checked as it is read, and read the same once written.
 pub(crate) fn field_table(octets: &[u8]) {
     let decoded = FieldTable::decode(&Bytes::copy_from_slice(octets));
-    assert_eq!(decoded.as_ref().map(drop), table::check(octets).as_ref().map(drop));
+    assert_eq!(decoded.as_ref().map(drop), FieldTable::check(octets).as_ref().map(drop));
     let Ok(table) = decoded else { return };
     let once = encoded_table(&table);
     let again = FieldTable::decode(&once.slice(4..)).expect("what was written can be read");

@@ -120,6 +120,9 @@ impl Client {
 
     /// Octets have left for the client's socket: its consumer has room for as many more.
     pub fn replenish(&mut self, queue: QueueId, consumer: ConsumerId, octets: usize, now: Moment) {
+        if queue == replies::REPLY_QUEUE {
+            return self.replies_left(consumer, octets);
+        }
         self.broker.command(queue, Command::Replenish { consumer, octets }, now);
     }
 

@@ -8,6 +8,8 @@ mod routes;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+#[cfg(test)]
+pub(super) use self::replies::REPLY_QUEUE;
 pub(super) use self::replies::ReplyRegistry;
 pub use self::{
     consuming::{Purpose, TakenMessage},
@@ -17,8 +19,8 @@ pub use self::{
 use self::{publishing::Transaction, routes::RouteCache};
 use super::{Broker, hosted::Hosted, ports::Outbox, virtual_host::VirtualHost};
 use crate::model::{
-    ChannelNumber, ConnectionId, ConsumerId, Moment, QueueId, QueueName, Refusal, ShortString,
-    VirtualHostName,
+    ChannelNumber, ConnectionId, ConsumerId, Moment, Names, QueueId, QueueName, Refusal,
+    ShortString, VirtualHostName,
 };
 
 /// A connection's way into the broker.
@@ -29,8 +31,8 @@ pub struct Client {
     outbox: Arc<dyn Outbox>,
     /// Connected from the machine that the broker runs on.
     from_here: bool,
-    /// Seeds the names that nobody may guess.
-    entropy: u128,
+    /// Draws the names that nobody may guess.
+    names: Names,
     user: ShortString,
     home: Option<Arc<VirtualHost>>,
     routes: RouteCache,
@@ -52,7 +54,7 @@ impl Client {
             id,
             outbox,
             from_here,
-            entropy,
+            names: Names::new(entropy),
             user: ShortString::default(),
             home: None,
             routes: RouteCache::default(),

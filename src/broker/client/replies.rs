@@ -3,7 +3,10 @@
 //! RabbitMQ 3.4 and later, "Direct Reply-to". The requester's `reply_to` is replaced by a name that
 //! only the responder learns; what is published to that name goes straight to the requester.
 
-use std::{mem, sync::Arc};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use dashmap::DashMap;
 
@@ -11,8 +14,8 @@ use super::{Client, DeclaredQueue, Purpose};
 use crate::{
     broker::ports::Outbox,
     model::{
-        ChannelNumber, ConsumerId, Delivery, Message, Position, Properties, QueueId, QueueName,
-        Refusal, ShortString,
+        ChannelNumber, ConsumerId, DELIVERY_OVERHEAD, Delivery, Message, Position, Properties,
+        QueueId, QueueName, Refusal,
     },
 };
 
@@ -20,10 +23,14 @@ use crate::{
 pub(super) const BASE: &str = "amq.rabbitmq.reply-to";
 
 /// What stands before the part of a reply's name that nobody can guess.
-const PREFIX: &[u8] = b"amq.rabbitmq.reply-to.";
+const PREFIX: &str = "amq.rabbitmq.reply-to.";
+
+/// Octets of replies that may be on their way to one requester. A queue would keep them; here is
+/// none, so what comes beyond is dropped, as if the requester were gone.
+const UNREAD_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Stands for the queue that there is not.
-pub(super) const REPLY_QUEUE: QueueId = QueueId(0);
+pub(in crate::broker) const REPLY_QUEUE: QueueId = QueueId(0);
 
 /// The consumers of direct replies of all connections, by the names they are reached under.
 #[derive(Debug, Default)]
@@ -33,15 +40,21 @@ pub(in crate::broker) struct ReplyRegistry(DashMap<Box<[u8]>, Requester>);
 struct Requester {
     consumer: ConsumerId,
     outbox: Arc<dyn Outbox>,
+    /// Octets on their way to its socket.
+    unread: AtomicUsize,
 }
 
 impl ReplyRegistry {
     /// Hands `message` to the requester it is addressed to, if it is a reply and there is one.
     pub(super) fn deliver(&self, message: &Message) -> bool {
-        if !message.exchange().is_empty() || !message.routing_key().starts_with(PREFIX) {
+        if !message.exchange().is_empty() || !message.routing_key().starts_with(PREFIX.as_bytes()) {
             return false;
         }
         let Some(requester) = self.0.get(message.routing_key()) else { return false };
+        if requester.unread.load(Ordering::Relaxed) >= UNREAD_LIMIT {
+            return false;
+        }
+        requester.unread.fetch_add(message.size() + DELIVERY_OVERHEAD, Ordering::Relaxed);
         requester.outbox.deliver(&mut vec![Delivery {
             consumer: requester.consumer,
             queue: REPLY_QUEUE,
@@ -71,8 +84,12 @@ impl Client {
         if purpose.acknowledge {
             return Err(Refusal::ReplyConsumerAcknowledges);
         }
-        let name = self.draw_reply_name();
-        let requester = Requester { consumer: purpose.consumer, outbox: Arc::clone(&self.outbox) };
+        let name = self.names.draw(PREFIX);
+        let requester = Requester {
+            consumer: purpose.consumer,
+            outbox: Arc::clone(&self.outbox),
+            unread: AtomicUsize::new(0),
+        };
         self.broker.replies.0.insert(name.as_ref().into(), requester);
         self.reply_names.insert(channel, name);
         Ok(REPLY_QUEUE)
@@ -82,6 +99,17 @@ impl Client {
     pub(super) fn forget_reply_consumer(&mut self, channel: ChannelNumber) {
         if let Some(name) = self.reply_names.remove(&channel) {
             self.broker.replies.0.remove(name.as_ref());
+        }
+    }
+
+    /// Replies of so many octets have left for the client's socket.
+    pub(super) fn replies_left(&self, consumer: ConsumerId, octets: usize) {
+        for name in self.reply_names.values() {
+            if let Some(requester) = self.broker.replies.0.get(name.as_ref())
+                && requester.consumer == consumer
+            {
+                requester.unread.fetch_sub(octets, Ordering::Relaxed);
+            }
         }
     }
 
@@ -95,7 +123,7 @@ impl Client {
         if is_alive {
             return Some(Ok(DeclaredQueue { name: name.clone(), messages: 0, consumers: 1 }));
         }
-        name.starts_with(PREFIX).then(|| Err(self.no_queue(name)))
+        name.starts_with(PREFIX.as_bytes()).then(|| Err(self.no_queue(name)))
     }
 
     /// The message with the channel's own reply name in `reply_to`.
@@ -106,17 +134,5 @@ impl Client {
         };
         let properties = Properties { reply_to: Some(name.clone()), ..properties };
         message.with_properties(&properties.to_bytes())
-    }
-
-    /// A name that was never drawn before and cannot be guessed.
-    fn draw_reply_name(&mut self) -> ShortString {
-        // The next state of a linear congruential sequence; what is shown of it is mixed, so that
-        // one name does not tell the next.
-        const STEP: u128 = 0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645;
-        let next = self.entropy.wrapping_mul(STEP).wrapping_add(1 | u128::from(self.id.0) << 1);
-        let drawn = mem::replace(&mut self.entropy, next);
-        let mixed = (drawn ^ drawn >> 61).wrapping_mul(STEP) ^ drawn.rotate_left(37);
-        let name = format!("{BASE}.{mixed:032x}");
-        ShortString::try_from(name).expect("54 octets")
     }
 }

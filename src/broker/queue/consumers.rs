@@ -228,10 +228,6 @@ impl Consumers {
         self.by_id.is_empty()
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = ConsumerId> {
-        self.by_id.keys().copied()
-    }
-
     pub(super) fn has_exclusive(&self) -> bool {
         self.slots.iter().flatten().any(|consumer| consumer.exclusive)
     }

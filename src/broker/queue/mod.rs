@@ -96,11 +96,6 @@ impl Queue {
         Ok(())
     }
 
-    /// What the queue was asked to be, as it was last configured.
-    pub fn options(&self) -> &QueueOptions {
-        &self.options
-    }
-
     /// Ready messages, as of the last command: a declaration that shows them sends a
     /// [`Command::Touch`] first, so that what has expired since is gone.
     #[inline]
@@ -124,19 +119,10 @@ impl Queue {
         self.consumers.count()
     }
 
-    /// Whether `if-unused` forbids the queue's deletion.
-    pub fn is_in_use(&self) -> bool {
-        !self.consumers.is_empty()
-    }
-
-    /// Whether `if-empty` allows the queue's deletion: messages that are out do not count.
-    pub fn is_empty(&self) -> bool {
+    /// Whether nothing is ready: messages that are out do not count.
+    #[inline]
+    fn is_empty(&self) -> bool {
         self.ready_count() == 0
-    }
-
-    /// The consumers, which are to be told when the queue is deleted.
-    pub fn consumers(&self) -> impl Iterator<Item = ConsumerId> {
-        self.consumers.ids()
     }
 
     #[inline]

@@ -108,34 +108,6 @@ impl Headers {
 
     fn meets(&self, (name, wanted): &(ShortString, FieldValue)) -> bool {
         let place = self.0.binary_search_by(|(present, _)| present.cmp(name));
-        place.is_ok_and(|place| *wanted == FieldValue::Void || same(wanted, &self.0[place].1))
-    }
-}
-
-/// Equality of decoded values (RabbitMQ 4.x): integers of any width are equal, and so are strings
-/// and byte arrays, but no number equals a number of another kind.
-fn same(left: &FieldValue, right: &FieldValue) -> bool {
-    if let (Some(left), Some(right)) = (left.as_integer(), right.as_integer()) {
-        return left == right;
-    }
-    match (left, right) {
-        (
-            FieldValue::LongString(left) | FieldValue::ByteArray(left),
-            FieldValue::LongString(right) | FieldValue::ByteArray(right),
-        ) => left == right,
-        (FieldValue::Float32(left), FieldValue::Float64(right))
-        | (FieldValue::Float64(right), FieldValue::Float32(left)) => f64::from(*left) == *right,
-        (FieldValue::Array(left), FieldValue::Array(right)) => {
-            left.len() == right.len()
-                && left.iter().zip(right).all(|(left, right)| same(left, right))
-        }
-        (FieldValue::Table(left), FieldValue::Table(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .zip(right)
-                    .all(|((name, left), (other, right))| name == other && same(left, right))
-        }
-        (left, right) => left == right,
+        place.is_ok_and(|place| *wanted == FieldValue::Void || wanted.is_same(&self.0[place].1))
     }
 }

@@ -75,7 +75,7 @@ fn compare_argument(
 ) -> Result<(), Refusal> {
     let difference = match (received.lookup(argument), current.lookup(argument)) {
         (None, None) => return Ok(()),
-        (Some(received), Some(current)) if same(received, current) => return Ok(()),
+        (Some(received), Some(current)) if received.is_same(current) => return Ok(()),
         (None | Some(FieldValue::Void), Some(current)) => {
             Difference::Missing { current: current.clone() }
         }
@@ -85,23 +85,6 @@ fn compare_argument(
         }
     };
     Err(inequivalent(resource, argument, difference))
-}
-
-/// Values are compared within their class: integers whatever their width, floats whatever theirs,
-/// strings and byte arrays by their octets.
-fn same(left: &FieldValue, right: &FieldValue) -> bool {
-    if let (Some(left), Some(right)) = (left.as_integer(), right.as_integer()) {
-        return left == right;
-    }
-    match (left, right) {
-        (
-            FieldValue::LongString(left) | FieldValue::ByteArray(left),
-            FieldValue::LongString(right) | FieldValue::ByteArray(right),
-        ) => left == right,
-        (FieldValue::Float32(left), FieldValue::Float64(right))
-        | (FieldValue::Float64(right), FieldValue::Float32(left)) => f64::from(*left) == *right,
-        (left, right) => left == right,
-    }
 }
 
 fn boolean(value: bool) -> &'static str {

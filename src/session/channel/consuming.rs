@@ -26,7 +26,7 @@ impl Channel {
     ) -> Result<(), Fault> {
         let queue = self.queue_named(consume.queue)?;
         let tag = match consume.consumer_tag {
-            tag if tag.is_empty() => connection.names.consumer_tag(),
+            tag if tag.is_empty() => connection.names.draw("amq.ctag-").into(),
             tag => tag.detached(),
         };
         if self.consuming.contains_key(&tag) {

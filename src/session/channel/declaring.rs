@@ -154,7 +154,8 @@ fn queue_declare(
         return (Operation::CheckQueue(cleaned(declare.queue)), expected);
     }
     let generated = declare.queue.is_empty();
-    let queue = if generated { connection.names.queue() } else { cleaned(declare.queue) };
+    let queue =
+        if generated { connection.names.draw("amq.gen-").into() } else { cleaned(declare.queue) };
     let operation = Operation::DeclareQueue(QueueDeclare {
         queue,
         generated,

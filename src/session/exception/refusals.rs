@@ -38,14 +38,7 @@ pub(super) fn words(refusal: &Refusal) -> (Code, String) {
         Refusal::GlobalPrefetchUnsupported(resource) => {
             (Code::NotImplemented, format!("{resource} does not support global qos"))
         }
-        Refusal::ReplyQueueGet(resource) => {
-            (Code::NotImplemented, format!("basic.get not supported by volatile {resource}"))
-        }
         Refusal::VirtualHostNotFound(name) => (Code::NotAllowed, format!("vhost {name} not found")),
-        Refusal::VirtualHostRefused { virtual_host, user } => (
-            Code::NotAllowed,
-            format!("access to vhost '{virtual_host}' refused for user '{user}'"),
-        ),
         Refusal::LoginRefused => (Code::AccessRefused, "Login was refused".into()),
         Refusal::InvalidProperties => (Code::InternalError, String::new()),
         arguments_or_message => (Code::PreconditionFailed, precondition(arguments_or_message)),
