@@ -2,7 +2,8 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::RangeBounds,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -16,13 +17,23 @@ use super::Config;
 pub enum FileError {
     #[error("cannot read the configuration file {}: {cause}", path.display())]
     Unreadable { path: PathBuf, cause: io::Error },
-    #[error("{}:{line}: expected `key = value`, found `{text}`", path.display())]
-    NotASetting { path: PathBuf, line: usize, text: String },
-    #[error("{}:{line}: there is no setting `{key}`", path.display())]
-    UnknownKey { path: PathBuf, line: usize, key: String },
-    #[error("{}:{line}: `{value}` is no value for `{key}`: expected {expected}", path.display())]
-    BadValue { path: PathBuf, line: usize, key: String, value: String, expected: &'static str },
+    #[error("{}:{line}: {fault}", path.display())]
+    Line { path: PathBuf, line: usize, fault: LineFault },
 }
+
+/// What is wrong with one line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LineFault {
+    #[error("expected `key = value`, found `{0}`")]
+    NotASetting(String),
+    #[error("there is no setting `{0}`")]
+    UnknownKey(String),
+    #[error("`{value}` is no value for `{key}`: expected {expected}")]
+    BadValue { key: String, value: String, expected: &'static str },
+}
+
+/// The largest body that any setting allows (RabbitMQ).
+const LARGEST_BODY: u64 = 536_870_912;
 
 /// Reads `path` over `config`: what the file does not name stays as it is.
 ///
@@ -31,27 +42,20 @@ pub enum FileError {
 pub fn read(path: &Path, config: &mut Config) -> Result<(), FileError> {
     let text = fs::read_to_string(path)
         .map_err(|cause| FileError::Unreadable { path: path.to_owned(), cause })?;
+    apply(&text, config).map_err(|(line, fault)| {
+        let path = path.to_owned();
+        FileError::Line { path, line, fault }
+    })
+}
+
+/// Reads the text of a file; a fault comes with the number of its line.
+fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> {
     let mut listeners = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let (path, line) = (path.to_owned(), (index + 1, line));
-        let setting = without_comment(line.1);
-        if setting.is_empty() {
-            continue;
+    for (line, number) in text.lines().zip(1..) {
+        let setting = without_comment(line);
+        if !setting.is_empty() {
+            take(setting, config, &mut listeners).map_err(|fault| (number, fault))?;
         }
-        let Some((key, value)) = setting.split_once('=') else {
-            return Err(FileError::NotASetting { path, line: line.0, text: setting.to_owned() });
-        };
-        let (key, value) = (key.trim(), unquoted(value.trim()));
-        set(config, &mut listeners, key, value).map_err(|fault| match fault {
-            Fault::UnknownKey => FileError::UnknownKey { path, line: line.0, key: key.to_owned() },
-            Fault::BadValue(expected) => FileError::BadValue {
-                path,
-                line: line.0,
-                key: key.to_owned(),
-                value: value.to_owned(),
-                expected,
-            },
-        })?;
     }
     if !listeners.is_empty() {
         config.listen = listeners;
@@ -59,17 +63,38 @@ pub fn read(path: &Path, config: &mut Config) -> Result<(), FileError> {
     Ok(())
 }
 
-enum Fault {
-    UnknownKey,
-    BadValue(&'static str),
-}
-
-fn set(
+fn take(
+    setting: &str,
     config: &mut Config,
     listeners: &mut Vec<SocketAddr>,
-    key: &str,
-    value: &str,
-) -> Result<(), Fault> {
+) -> Result<(), LineFault> {
+    let Some((key, value)) = setting.split_once('=') else {
+        return Err(LineFault::NotASetting(setting.to_owned()));
+    };
+    let (key, value) = (key.trim(), unquoted(value.trim()));
+    let taken = if key.starts_with("listeners.tcp.") {
+        address(value).map(|address| listeners.push(address))
+    } else if let Some(user) = key.strip_prefix("loopback_users.") {
+        restrict(config, user, value)
+    } else {
+        set(config, key, value)
+    };
+    taken.map_err(|refused| match refused {
+        Refused::Key => LineFault::UnknownKey(key.to_owned()),
+        Refused::Value(expected) => {
+            LineFault::BadValue { key: key.to_owned(), value: value.to_owned(), expected }
+        }
+    })
+}
+
+/// Why a setting is not taken.
+enum Refused {
+    Key,
+    /// Says what was expected.
+    Value(&'static str),
+}
+
+fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Refused> {
     match key {
         "listeners.tcp" if value == "none" => config.listen.clear(),
         "data_dir" => config.data_dir = Some(PathBuf::from(value)),
@@ -78,68 +103,55 @@ fn set(
         "default_pass" => value.clone_into(&mut config.default_password),
         "default_vhost" => value.clone_into(&mut config.default_virtual_host),
         "loopback_users" if value == "none" => config.loopback_users.clear(),
-        "channel_max" => config.channel_max = number(value, 0, "a number up to 65535")?,
-        "frame_max" => config.frame_max = number(value, 4096, "octets, 4096 or more")?,
-        "heartbeat" => config.heartbeat = number(value, 0, "seconds up to 65535")?,
-        "handshake_timeout" => config.handshake_timeout_ms = number(value, 1, "milliseconds")?,
+        "channel_max" => {
+            config.channel_max = number(value, 0..=u16::MAX, "a number up to 65535")?;
+        }
+        "frame_max" => config.frame_max = number(value, 4096.., "octets, 4096 or more")?,
+        "heartbeat" => config.heartbeat = number(value, 0..=u16::MAX, "seconds up to 65535")?,
+        "handshake_timeout" => config.handshake_timeout_ms = number(value, 1.., "milliseconds")?,
         "max_message_size" => {
-            config.max_message_size = number(value, 1, "octets up to 536870912")?;
-            if config.max_message_size > 536_870_912 {
-                return Err(Fault::BadValue("octets up to 536870912"));
-            }
+            config.max_message_size = number(value, 1..=LARGEST_BODY, "octets up to 536870912")?;
         }
         "product.name" => value.clone_into(&mut config.product),
         "product.version" => value.clone_into(&mut config.product_version),
         "cluster_name" => value.clone_into(&mut config.cluster_name),
-        _ => return set_family(config, listeners, key, value),
+        _ => return Err(Refused::Key),
     }
     Ok(())
 }
 
-/// The settings whose key ends in a name of the operator's choice.
-fn set_family(
-    config: &mut Config,
-    listeners: &mut Vec<SocketAddr>,
-    key: &str,
-    value: &str,
-) -> Result<(), Fault> {
-    if key.starts_with("listeners.tcp.") {
-        listeners.extend(addresses(value)?);
-        return Ok(());
-    }
-    let Some(user) = key.strip_prefix("loopback_users.") else { return Err(Fault::UnknownKey) };
+/// Says whether a user may only connect from this machine.
+fn restrict(config: &mut Config, user: &str, value: &str) -> Result<(), Refused> {
     config.loopback_users.retain(|known| known != user);
     match value {
         "true" => config.loopback_users.push(user.to_owned()),
         "false" => {}
-        _ => return Err(Fault::BadValue("true or false")),
+        _ => return Err(Refused::Value("true or false")),
     }
     Ok(())
 }
 
-fn number<T>(value: &str, least: T, expected: &'static str) -> Result<T, Fault>
+fn number<T>(value: &str, range: impl RangeBounds<T>, expected: &'static str) -> Result<T, Refused>
 where
     T: FromStr + PartialOrd,
 {
-    value.parse().ok().filter(|number| *number >= least).ok_or(Fault::BadValue(expected))
+    let number = value.parse().ok().filter(|number| range.contains(number));
+    number.ok_or(Refused::Value(expected))
 }
 
-/// A port of all interfaces, or `ADDRESS:PORT` with RabbitMQ's way of writing `:::5672`.
-fn addresses(value: &str) -> Result<Vec<SocketAddr>, Fault> {
-    if let Ok(port) = value.parse::<u16>() {
-        // One socket for both families would depend on the system's settings; two do not.
-        let every = [IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
-        return Ok(every.map(|address| SocketAddr::new(address, port)).to_vec());
+/// A port of all IPv4 interfaces, or `ADDRESS:PORT` with RabbitMQ's way of writing `:::5672`.
+fn address(value: &str) -> Result<SocketAddr, Refused> {
+    if let Ok(port) = value.parse() {
+        return Ok(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
     }
     if let Ok(address) = value.parse() {
-        return Ok(vec![address]);
+        return Ok(address);
     }
-    let (address, port) =
-        value.rsplit_once(':').ok_or(Fault::BadValue("a port or ADDRESS:PORT"))?;
-    match (address.parse::<Ipv6Addr>(), port.parse()) {
-        (Ok(address), Ok(port)) => Ok(vec![SocketAddr::new(address.into(), port)]),
-        _ => Err(Fault::BadValue("a port or ADDRESS:PORT")),
-    }
+    let parts = value.rsplit_once(':').and_then(|(address, port)| {
+        let address: Ipv6Addr = address.parse().ok()?;
+        Some(SocketAddr::new(address.into(), port.parse().ok()?))
+    });
+    parts.ok_or(Refused::Value("a port or ADDRESS:PORT"))
 }
 
 fn without_comment(line: &str) -> &str {
@@ -160,15 +172,9 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Result<Config, String> {
-        let folder = std::env::temp_dir().join(format!("leveret-config-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let name = format!("{:?}.conf", std::thread::current().id());
-        let path = folder.join(name);
-        fs::write(&path, text).unwrap();
         let mut config = Config::default();
-        let result = read(&path, &mut config);
-        fs::remove_file(&path).unwrap();
-        result.map(|()| config).map_err(|error| error.to_string())
+        let applied = apply(text, &mut config);
+        applied.map(|()| config).map_err(|(line, fault)| format!("{line}: {fault}"))
     }
 
     #[test]
@@ -188,18 +194,32 @@ mod tests {
 
     #[test]
     fn loopback_users_are_added_and_removed() {
-        let config = check("loopback_users.guest = false\nloopback_users.anna = true\n").unwrap();
-        assert_eq!(config.loopback_users, ["anna"]);
+        let config = check("loopback_users.guest = false\nloopback_users.anna.b = true\n").unwrap();
+        assert_eq!(config.loopback_users, ["anna.b"]);
         assert!(check("loopback_users = none").unwrap().loopback_users.is_empty());
     }
 
     #[test]
     fn a_fault_is_named_with_its_line() {
-        assert!(
-            check("heartbeat = 1\nnonsense").unwrap_err().contains(":2: expected `key = value`")
-        );
-        assert!(check("colour = red").unwrap_err().contains(":1: there is no setting `colour`"));
-        assert!(check("frame_max = 12").unwrap_err().contains("expected octets, 4096 or more"));
+        for (text, fault) in [
+            ("heartbeat = 1\nnonsense", "2: expected `key = value`, found `nonsense`"),
+            ("colour = red", "1: there is no setting `colour`"),
+            ("listeners.ssl.default = 5671", "1: there is no setting `listeners.ssl.default`"),
+            (
+                "frame_max = 12",
+                "1: `12` is no value for `frame_max`: expected octets, 4096 or more",
+            ),
+            (
+                "listeners.tcp.1 = nowhere",
+                "1: `nowhere` is no value for `listeners.tcp.1`: expected a port or ADDRESS:PORT",
+            ),
+            (
+                "max_message_size = 536870913",
+                "1: `536870913` is no value for `max_message_size`: expected octets up to 536870912",
+            ),
+        ] {
+            assert_eq!(check(text).unwrap_err(), fault);
+        }
     }
 
     #[test]

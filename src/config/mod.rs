@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-pub use file::{FileError, read as read_file};
+pub use file::{FileError, LineFault, read as read_file};
 
 /// The port that AMQP without TLS has by default.
 pub const AMQP_PORT: u16 = 5672;
