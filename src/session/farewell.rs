@@ -13,7 +13,8 @@ use crate::{
     },
 };
 
-/// How long a client that broke the handshake or the framing is left in silence (RabbitMQ).
+/// How long a client that broke the handshake or the framing is left in silence (RabbitMQ), and one
+/// may take to read the last words.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// The longest that a client may take to finish a close.
@@ -38,7 +39,8 @@ pub(super) struct Farewell {
     /// `Request::Leave` has been asked.
     is_leaving: bool,
     pub(super) disposition: Disposition,
-    /// When to stop waiting for the client, and how the socket is closed then.
+    /// When to stop waiting for the client, and how the socket is closed then. A client that does
+    /// not even take what is written to it is reset.
     deadline: Option<(Moment, Disposition)>,
     /// Nothing that comes can be read as frames.
     is_deaf: bool,
@@ -77,16 +79,20 @@ impl Farewell {
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
-        let waits = self.disposition == Disposition::Keep;
+        let waits = self.disposition != Disposition::Reset;
         self.deadline.filter(|_| waits).map(|(moment, _)| moment)
     }
 
     pub(super) fn tick(&mut self, now: Moment) {
-        if let Some((moment, disposition)) = self.deadline
-            && moment <= now
-            && self.disposition == Disposition::Keep
-        {
-            self.disposition = disposition;
+        let Some((_, disposition)) = self.deadline.take_if(|(moment, _)| *moment <= now) else {
+            return;
+        };
+        self.disposition = match self.disposition {
+            Disposition::Keep => disposition,
+            Disposition::Close | Disposition::Reset => Disposition::Reset,
+        };
+        if self.disposition == Disposition::Close {
+            self.deadline = Some((now + SILENCE, Disposition::Reset));
         }
     }
 }
@@ -98,7 +104,7 @@ impl Session {
             Broken::Protocol => {
                 let mut farewell = Farewell::new(Reason::Silence);
                 farewell.disposition = Disposition::Close;
-                self.end(farewell);
+                self.end(farewell.until(now + SILENCE, Disposition::Reset));
             }
             Broken::Rule => {
                 let silence = Farewell::new(Reason::Silence);
@@ -128,14 +134,17 @@ impl Session {
     }
 
     /// The peer is gone, or has to be dropped without a word.
-    pub(super) fn vanish(&mut self, disposition: Disposition) {
+    pub(super) fn vanish(&mut self, disposition: Disposition, now: Moment) {
+        let end = (now + SILENCE, Disposition::Reset);
         if let Phase::Ending(farewell) = &mut self.phase {
             farewell.disposition = disposition;
             farewell.is_deaf = true;
+            farewell.deadline = Some(end);
             return;
         }
         let mut farewell = Farewell::new(Reason::Silence);
         farewell.disposition = disposition;
+        farewell.deadline = Some(end);
         self.end(farewell);
     }
 

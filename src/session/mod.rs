@@ -107,8 +107,8 @@ impl Session {
 
     /// The peer is gone. What must still be asked of the broker comes out of
     /// [`Self::next_request`]; nothing is written any more.
-    pub fn disconnected(&mut self, _now: Moment) {
-        self.vanish(Disposition::Close);
+    pub fn disconnected(&mut self, now: Moment) {
+        self.vanish(Disposition::Close, now);
         self.input.clear();
     }
 
@@ -179,7 +179,7 @@ impl Session {
             Event::Unblocked => self.unblock(now),
             Event::Close(reason) => match self.phase {
                 Phase::Running => self.close(&Fault::Forced(reason).by(NO_METHOD), now),
-                Phase::Handshake(_) => self.vanish(Disposition::Reset),
+                Phase::Handshake(_) => self.vanish(Disposition::Reset, now),
                 Phase::Ending(_) => {}
             },
         }
@@ -202,13 +202,13 @@ impl Session {
     pub fn tick(&mut self, now: Moment) {
         match &mut self.phase {
             Phase::Handshake(_) if self.handshake_deadline <= now => {
-                return self.vanish(Disposition::Close);
+                return self.vanish(Disposition::Close, now);
             }
             Phase::Ending(farewell) => return farewell.tick(now),
             Phase::Handshake(_) | Phase::Running => {}
         }
         if self.heartbeat.is_lost(now) {
-            return self.vanish(Disposition::Reset);
+            return self.vanish(Disposition::Reset, now);
         }
         if self.heartbeat.is_due(now) {
             self.connection.outgoing.heartbeat();

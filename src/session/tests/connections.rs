@@ -170,6 +170,17 @@ fn a_client_that_does_not_hang_up_after_its_close_is_dropped() {
 }
 
 #[test]
+fn a_client_that_does_not_read_its_last_words_is_reset() {
+    let mut bench = Bench::entered_with(Settings::default(), 5);
+    bench.send(0, method::ConnectionClose::default());
+    bench.expect("0 connection.close-ok");
+    bench.advance(5);
+    bench.expect_finished(Disposition::Close);
+    bench.advance(3);
+    bench.expect_finished(Disposition::Reset);
+}
+
+#[test]
 fn a_fault_closes_the_connection_and_discards_what_follows() {
     let mut bench = Bench::with_queue();
     bench.send(1, method::BasicQos { prefetch_size: 10, ..method::BasicQos::default() });
