@@ -39,11 +39,18 @@ pub struct Clients {
     next: AtomicU64,
     outboxes: DashMap<ConnectionId, Arc<Outbox>>,
     tasks: TaskTracker,
+    cut: CancellationToken,
 }
 
 impl Clients {
     pub fn new(clock: Clock) -> Self {
-        Self { clock, next: AtomicU64::new(1), outboxes: DashMap::new(), tasks: TaskTracker::new() }
+        Self {
+            clock,
+            next: AtomicU64::new(1),
+            outboxes: DashMap::new(),
+            tasks: TaskTracker::new(),
+            cut: CancellationToken::new(),
+        }
     }
 
     /// Asks every client to leave: 320 CONNECTION_FORCED with this explanation.
@@ -51,6 +58,11 @@ impl Clients {
         for entry in &self.outboxes {
             entry.value().extend([Event::Close(explanation.to_owned())]);
         }
+    }
+
+    /// Drops every connection at once, without a word.
+    pub fn cut_off(&self) {
+        self.cut.cancel();
     }
 
     /// Returns when the last client has gone; new ones must not come any more.
@@ -74,9 +86,11 @@ impl Clients {
         let task = Connection::new(stream, talk, self.clock).run();
         let clients = Arc::clone(self);
         self.tasks.spawn(async move {
-            let (stream, session) = task.await;
+            let ended = clients.cut.run_until_cancelled(task).await;
             clients.outboxes.remove(&connection);
-            if session.disposition() == Disposition::Reset {
+            if let Some((stream, session)) = ended
+                && session.disposition() == Disposition::Reset
+            {
                 let _already_broken = stream.set_zero_linger();
             }
             debug!(%remote, %connection, "closed");

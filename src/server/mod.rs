@@ -85,13 +85,14 @@ impl Server {
         self.tasks.close();
         self.tasks.wait().await;
         self.clients.close_all("broker forced connection closure with reason 'shutdown'");
-        let _the_rest_is_cut_off = tokio::time::timeout(FAREWELL, self.clients.gone()).await;
+        let _dropping_cuts_off_the_rest = tokio::time::timeout(FAREWELL, self.clients.gone()).await;
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.clients.cut_off();
     }
 }
 
@@ -175,4 +176,27 @@ pub(crate) fn session_settings(config: &Config) -> Arc<Settings> {
         cluster_name: config.cluster_name.clone(),
         ..Settings::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_is_dropped_takes_its_connections_along() {
+        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let server = Server::start(&Config { listen, ..Config::default() }).await.unwrap();
+        let mut client = TcpStream::connect(server.addresses()[0]).await.unwrap();
+        client.write_all(b"AMQP\x00\x00\x09\x01").await.unwrap();
+        client.read_u8().await.unwrap();
+        drop(server);
+        let patience = Duration::from_secs(5);
+        let ended = tokio::time::timeout(patience, client.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "the connection is still open");
+    }
 }
