@@ -168,11 +168,10 @@ where
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Wake> {
         let input = self.talk.session.input();
         input.reserve(self.read_size);
-        let room = input.capacity() - input.len();
         match ready!(poll_read_buf(Pin::new(&mut self.stream), context, input)) {
             Ok(0) | Err(_) => Poll::Ready(Wake::Ended),
             Ok(read) => {
-                self.read_size = if read >= room.min(self.read_size) {
+                self.read_size = if read >= self.read_size {
                     (self.read_size * 2).min(LARGE_READ)
                 } else if read < self.read_size / 8 {
                     (self.read_size / 2).max(SMALL_READ)
