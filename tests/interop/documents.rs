@@ -145,9 +145,11 @@ impl Group {
         check.said.clone()
     }
 
-    /// Python whose prints arrive at once, although nobody's terminal reads them.
+    /// Python whose prints arrive at once, although nobody's terminal reads them, and which can be
+    /// interrupted, although whoever started the tests in the background cannot.
     fn python(&self, python: &Path) -> Command {
-        let mut command = self.host.command(python);
+        let mut command = self.host.command(Path::new("env"));
+        command.arg("--default-signal=INT").arg(python);
         command.env("PYTHONUNBUFFERED", "1").env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
