@@ -289,8 +289,8 @@ impl Hosted {
         aftermath
     }
 
-    /// The queue's life is over: its consumers are told, and its messages are dropped at once, since
-    /// a connection's route cache may keep the shell for long.
+    /// The queue's life is over: its consumers are told, and its messages are dropped at once, for
+    /// a connection's route cache may keep the rest of it for long.
     fn finish(&self, state: &mut State, now: Moment) {
         state.end();
         state.queue = Queue::new(self.record.options.clone(), self.record.auto_delete, now);

@@ -20,7 +20,7 @@ pub trait Backend: Send + 'static {
 /// One client's conversation with the broker; who owns it moves the octets.
 #[derive(Debug)]
 pub struct Conversation<B> {
-    pub session: Session,
+    pub(crate) session: Session,
     backend: B,
     outbox: Arc<Outbox>,
     /// Kept for its memory; empty between batches.

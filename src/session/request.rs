@@ -11,7 +11,8 @@ use crate::model::{
     ShortString, VirtualHostName,
 };
 
-/// What a session asks of the broker. Each is answered once, in order, by the [`Answer`] it names.
+/// What a session asks of the broker. Each is answered once, in order, by the [`Answer`] it names,
+/// unless it says otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// May this client in? Answered by [`Answer::Admitted`].
