@@ -201,25 +201,18 @@ mod tests {
 
     #[test]
     fn a_fault_is_named_with_its_line() {
-        for (text, fault) in [
-            ("heartbeat = 1\nnonsense", "2: expected `key = value`, found `nonsense`"),
-            ("colour = red", "1: there is no setting `colour`"),
-            ("listeners.ssl.default = 5671", "1: there is no setting `listeners.ssl.default`"),
-            (
-                "frame_max = 12",
-                "1: `12` is no value for `frame_max`: expected octets, 4096 or more",
-            ),
-            (
-                "listeners.tcp.1 = nowhere",
-                "1: `nowhere` is no value for `listeners.tcp.1`: expected a port or ADDRESS:PORT",
-            ),
-            (
-                "max_message_size = 536870913",
-                "1: `536870913` is no value for `max_message_size`: expected octets up to 536870912",
-            ),
-        ] {
-            assert_eq!(check(text).unwrap_err(), fault);
-        }
+        let bad = |key: &str, value: &str, expected: &str| {
+            let text = check(&format!("\n{key} = {value}")).unwrap_err();
+            assert_eq!(text, format!("2: `{value}` is no value for `{key}`: expected {expected}"));
+        };
+        bad("frame_max", "12", "octets, 4096 or more");
+        bad("max_message_size", "536870913", "octets up to 536870912");
+        bad("listeners.tcp.1", "nowhere", "a port or ADDRESS:PORT");
+        bad("loopback_users.guest", "no", "true or false");
+        let unknown = check("listeners.ssl.default = 5671").unwrap_err();
+        assert_eq!(unknown, "1: there is no setting `listeners.ssl.default`");
+        let nonsense = check("heartbeat = 1\nnonsense").unwrap_err();
+        assert_eq!(nonsense, "2: expected `key = value`, found `nonsense`");
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Strings of the protocol, and the kinds of name they are.
 
-use std::{borrow::Borrow, fmt, ops::Deref};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    ops::Deref,
+};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -39,27 +43,6 @@ impl ShortString {
         debug_assert!(octets.len() <= 255);
         Self(octets)
     }
-
-    pub fn as_bytes(&self) -> &Bytes {
-        &self.0
-    }
-
-    /// The text, with what is not UTF-8 replaced.
-    pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
-    }
-
-    /// A copy with memory of its own: what outlives its frame must not keep the read buffer alive.
-    pub fn detached(&self) -> Self {
-        Self(Bytes::copy_from_slice(&self.0))
-    }
-}
-
-impl Deref for ShortString {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
 }
 
 /// Octets of any kind and number; cheap to clone.
@@ -69,27 +52,6 @@ pub struct LongString(pub Bytes);
 impl LongString {
     pub const fn from_static(text: &'static str) -> Self {
         Self(Bytes::from_static(text.as_bytes()))
-    }
-
-    pub fn as_bytes(&self) -> &Bytes {
-        &self.0
-    }
-
-    /// The text, with what is not UTF-8 replaced.
-    pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
-    }
-
-    /// A copy with memory of its own: what outlives its frame must not keep the read buffer alive.
-    pub fn detached(&self) -> Self {
-        Self(Bytes::copy_from_slice(&self.0))
-    }
-}
-
-impl Deref for LongString {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.0
     }
 }
 
@@ -117,7 +79,36 @@ impl From<ShortString> for LongString {
     }
 }
 
-/// What text has in common with every string and name here.
+/// What the two kinds of string have in common.
+macro_rules! strings {
+    ($($name:ident),*) => {$(
+        impl $name {
+            pub fn as_bytes(&self) -> &Bytes {
+                &self.0
+            }
+
+            /// The text, with what is not UTF-8 replaced.
+            pub fn text(&self) -> Cow<'_, str> {
+                String::from_utf8_lossy(&self.0)
+            }
+
+            /// A copy with memory of its own: what outlives its frame must not keep the read
+            /// buffer alive.
+            pub fn detached(&self) -> Self {
+                Self(Bytes::copy_from_slice(&self.0))
+            }
+        }
+        impl Deref for $name {
+            type Target = [u8];
+            fn deref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+    )*};
+}
+strings!(ShortString, LongString);
+
+/// What every string and name here has of text.
 macro_rules! textual {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {

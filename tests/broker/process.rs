@@ -46,6 +46,15 @@ impl Process {
         addresses.split(", ").map(|address| address.parse().unwrap()).collect()
     }
 
+    /// An open connection.
+    fn open(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.addresses()[0]).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&opening()).unwrap();
+        read_until(&mut stream, &[0, 10, 0, 41]);
+        stream
+    }
+
     fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
@@ -115,10 +124,7 @@ fn a_signal_ends_it_with_code_0() {
 #[test]
 fn a_client_is_told_that_the_broker_stops() {
     let mut process = Process::start(&["--listen", "127.0.0.1:0"]);
-    let mut stream = TcpStream::connect(process.addresses()[0]).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(&opening()).unwrap();
-    read_until(&mut stream, &[0, 10, 0, 41]);
+    let mut stream = process.open();
     process.signal("TERM");
     let text = b"CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'";
     read_until(&mut stream, text);
@@ -129,10 +135,7 @@ fn a_client_is_told_that_the_broker_stops() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let mut process = Process::start(&["--listen", "127.0.0.1:0"]);
-    let mut stream = TcpStream::connect(process.addresses()[0]).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(&opening()).unwrap();
-    read_until(&mut stream, &[0, 10, 0, 41]);
+    let mut stream = process.open();
     process.signal("TERM");
     read_until(&mut stream, b"CONNECTION_FORCED");
     // The client does not answer, so the broker still waits for it.

@@ -2,8 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    env,
-    hash::{BuildHasher, RandomState},
     panic::{self, AssertUnwindSafe},
     time::Duration,
 };
@@ -16,7 +14,8 @@ use leveret::{
 
 use super::{
     model::{Model, consumer_id, moment},
-    steps::{CHANNELS, Dice, Setup, Step, draw},
+    random::seed,
+    steps::{CHANNELS, Setup, Step, draw},
 };
 
 const SEQUENCES: u64 = 10_000;
@@ -24,7 +23,6 @@ const SEQUENCES: u64 = 10_000;
 #[test]
 fn a_queue_does_what_its_model_does() {
     let seed = seed();
-    println!("LEVERET_SEED={seed}");
     for number in 0..SEQUENCES {
         let (setup, steps) = draw(seed.wrapping_add(number));
         if let Err(fault) = check(&setup, &steps) {
@@ -38,18 +36,9 @@ fn a_queue_does_what_its_model_does() {
 #[test]
 fn the_same_commands_at_the_same_times_give_the_same_state() {
     let seed = seed();
-    println!("LEVERET_SEED={seed}");
     for number in 0..SEQUENCES / 20 {
         let (setup, steps) = draw(seed.wrapping_add(number));
         assert_eq!(state_after(&setup, &steps), state_after(&setup, &steps));
-    }
-}
-
-/// A new one for each run, so that runs add up.
-fn seed() -> u64 {
-    match env::var("LEVERET_SEED") {
-        Ok(text) => text.parse().expect("LEVERET_SEED is a number"),
-        Err(_) => Dice(RandomState::new().hash_one(0)).0,
     }
 }
 

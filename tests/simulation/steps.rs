@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::random::Random;
 use leveret::model::{DeadLetterOptions, ExchangeName, Outcome, Overflow, QueueKind, QueueOptions};
 
 /// The queue of a sequence. Times are in milliseconds.
@@ -109,7 +110,7 @@ impl Setup {
 
 /// A queue, and what happens to it.
 pub(crate) fn draw(seed: u64) -> (Setup, Vec<Step>) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice(Random::seeded(seed));
     let setup = dice.setup();
     let length = if dice.one_in(200) { 1500 } else { dice.below(70) + 5 };
     let mut known = Known { enqueued: 0, consumers: 0, busy: dice.one_in(2) };
@@ -125,28 +126,20 @@ struct Known {
     busy: bool,
 }
 
-/// The splitmix64 generator: small, and the same everywhere.
-pub(crate) struct Dice(pub(crate) u64);
+/// Draws setups and steps.
+struct Dice(Random);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
     fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+        self.0.next() % limit
     }
 
-    fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
+    fn one_in(&mut self, count: usize) -> bool {
+        self.0.chance(count)
     }
 
     fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
+        choices[self.0.below(choices.len())]
     }
 
     /// Nothing most of the time.
@@ -247,6 +240,6 @@ impl Dice {
     }
 
     fn channel(&mut self) -> usize {
-        usize::try_from(self.below(CHANNELS as u64)).unwrap()
+        self.0.below(CHANNELS)
     }
 }

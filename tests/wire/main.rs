@@ -7,6 +7,7 @@
 
 mod generate;
 mod hostile;
+#[path = "../shared/random.rs"]
 mod random;
 mod round_trip;
 mod session;

@@ -35,7 +35,8 @@ impl Random {
     }
 }
 
-/// The seed to start from: `LEVERET_SEED` when set, so that a failure can be seen again.
+/// The seed to start from, printed: a new one for each run, so that runs add up, or `LEVERET_SEED`,
+/// so that a failure can be seen again.
 pub(crate) fn seed() -> u64 {
     let seed = match env::var("LEVERET_SEED") {
         Ok(seed) => seed.parse().expect("LEVERET_SEED is a number"),
