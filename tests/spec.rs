@@ -438,13 +438,34 @@ fn is_test(test: &str) -> bool {
     code.contains(&format!("fn {name}()"))
 }
 
+fn conformance() -> Vec<Rule> {
+    let text = fs::read_to_string("spec/conformance.toml").unwrap();
+    toml::from_str::<Conformance>(&text).unwrap().rules
+}
+
+#[test]
+fn what_is_not_held_stands_in_the_page_on_compatibility_and_nothing_else_does() {
+    let page = fs::read_to_string("docs/compatibility.md").unwrap();
+    let (_, tables) = page.split_once("## What deviates").expect("the section on deviations");
+    let (deviating, absent) = tables.split_once("## What is absent").expect("and that on absences");
+    for (status, table) in [(Status::Deviates, deviating), (Status::Absent, absent)] {
+        let first = |row: &str| row.trim_matches(['|', ' ']).split(" | ").next().map(str::to_owned);
+        let mut found: Vec<_> =
+            table.lines().filter(|line| line.starts_with('|')).skip(2).filter_map(first).collect();
+        let rules = conformance().into_iter().filter(|rule| rule.status == status);
+        let mut expected: Vec<_> = rules.map(|rule| rule.rule).collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+}
+
 #[test]
 fn every_entry_on_conformance_is_complete_and_names_a_test_that_exists() {
-    let conformance: Conformance =
-        toml::from_str(&fs::read_to_string("spec/conformance.toml").unwrap()).unwrap();
+    let rules = conformance();
     let mut faults = Vec::new();
     let mut seen = BTreeMap::new();
-    for rule in &conformance.rules {
+    for rule in &rules {
         if let Some(fault) = rule.fault() {
             faults.push(format!("`{}` {fault}", rule.rule));
         }
