@@ -10,9 +10,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use leveret::{
-    broker::queue::{Arrival, Command, DELIVERY_OVERHEAD, Effect, Queue, Subscription},
+    broker::queue::{Arrival, Command, Effect, Queue, Subscription},
     model::{
-        ChannelCredit, ConnectionId, ConsumerId, Message, Moment, Outcome, Position, QueueOptions,
+        ChannelCredit, ConnectionId, ConsumerId, DELIVERY_OVERHEAD, Message, Moment, Outcome,
+        Position, QueueOptions,
     },
 };
 

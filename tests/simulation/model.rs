@@ -1,8 +1,11 @@
 //! A queue written as a `Vec` and loops: obviously right, and slow.
 
 use leveret::{
-    broker::queue::{DELIVERY_OVERHEAD, Effect},
-    model::{ConnectionId, ConsumerId, DeathReason, Message, Moment, Outcome, Overflow, Position},
+    broker::queue::Effect,
+    model::{
+        ConnectionId, ConsumerId, DELIVERY_OVERHEAD, DeathReason, Message, Moment, Outcome,
+        Overflow, Position,
+    },
 };
 use std::time::Duration;
 

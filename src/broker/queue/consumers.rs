@@ -2,11 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{
-    command::{DELIVERY_OVERHEAD, Subscription},
-    unacked::Holder,
-};
-use crate::model::{ChannelCredit, ConsumerId, QueueKind, QueueOptions};
+use super::{command::Subscription, unacked::Holder};
+use crate::model::{ChannelCredit, ConsumerId, DELIVERY_OVERHEAD, QueueKind, QueueOptions};
 
 /// The consumers of a queue.
 ///

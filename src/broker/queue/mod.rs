@@ -17,7 +17,7 @@ mod unacked;
 use thiserror::Error;
 
 pub use self::{
-    command::{Arrival, Command, DELIVERY_OVERHEAD, Effect, Subscription},
+    command::{Arrival, Command, Effect, Subscription},
     contents::{Contents, Entry, Fact},
 };
 use self::{consumers::Consumers, expiry::Alarm, unacked::Holder};

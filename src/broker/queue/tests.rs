@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::model::{ConnectionId, DeadLetterOptions, ExchangeName, Overflow};
+use crate::model::{ConnectionId, DELIVERY_OVERHEAD, DeadLetterOptions, ExchangeName, Overflow};
 
 #[test]
 fn messages_leave_in_the_order_of_their_arrival() {

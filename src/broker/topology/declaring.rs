@@ -31,15 +31,6 @@ pub enum Declared {
     New(Arc<QueueRecord>),
 }
 
-impl Declared {
-    /// The queue, present or new.
-    pub fn queue(&self) -> &Arc<QueueRecord> {
-        match self {
-            Self::Present(queue) | Self::New(queue) => queue,
-        }
-    }
-}
-
 impl Topology {
     /// `exchange.declare`; no change when the exchange exists and is the same.
     pub fn declare_exchange(

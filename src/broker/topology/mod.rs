@@ -85,11 +85,6 @@ impl Topology {
         changes.iter().for_each(|change| self.apply(change));
     }
 
-    /// The virtual host's name.
-    pub fn virtual_host(&self) -> &VirtualHostName {
-        &self.virtual_host
-    }
-
     /// Grows with every change: while it stays, so does every route.
     pub fn version(&self) -> u64 {
         self.version
