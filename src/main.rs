@@ -63,13 +63,19 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
 /// One line for people and scripts, and the one that tools made for RabbitMQ wait for.
 fn announce(server: &Server) -> io::Result<()> {
     let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
-    let mut time = String::new();
-    let _a_string_takes_everything = SystemTime.format_time(&mut Writer::new(&mut time));
     let mut out = io::stdout().lock();
     let version = env!("CARGO_PKG_VERSION");
     writeln!(out, "Leveret {version} is ready: amqp on {}", addresses.join(", "))?;
+    let time = timestamp();
     writeln!(out, "{time} [info] <0.1.0> Server startup complete; 0 plugins started.")?;
     out.flush()
+}
+
+/// The time as RabbitMQ's log has it: `2026-11-21 14:10:27.351002+00:00`.
+fn timestamp() -> String {
+    let mut time = String::new();
+    let _a_string_takes_everything = SystemTime.format_time(&mut Writer::new(&mut time));
+    time.replace('T', " ").replace('Z', "+00:00")
 }
 
 fn start_logging(directives: &str) -> Result<(), String> {
