@@ -62,7 +62,7 @@ impl Default for Config {
             handshake_timeout_ms: 10_000,
             max_message_size: 16 * 1024 * 1024,
             product: "RabbitMQ".to_owned(),
-            product_version: "4.1.4".to_owned(),
+            product_version: "4.2.0".to_owned(),
             cluster_name: "leveret@localhost".to_owned(),
         }
     }

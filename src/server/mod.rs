@@ -134,10 +134,18 @@ fn prepare_data_dir(config: &Config) -> Result<(), StartError> {
 }
 
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<(Listener, SocketAddr)>, StartError> {
+    // Nobody asked for [::1] by name, and containers often have none.
+    let may_lack_ipv6 = *addresses == *Config::default().listen;
     let mut listeners = Vec::new();
     for &address in addresses {
         let refused = |cause| StartError::Listen { address, cause };
-        let listener = Listener::bind(address).await.map_err(refused)?;
+        let listener = match Listener::bind(address).await {
+            Err(error) if may_lack_ipv6 && address.is_ipv6() && lacks_address(&error) => {
+                tracing::info!(%address, "not listening there: this machine has no such address");
+                continue;
+            }
+            bound => bound.map_err(refused)?,
+        };
         let bound = listener.address().map_err(refused)?;
         listeners.push((listener, bound));
     }
@@ -146,6 +154,14 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<(Listener, SocketAddr)>, S
     }
     Ok(listeners)
 }
+
+fn lacks_address(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
+}
+
+/// `EAFNOSUPPORT` of Linux, for which the standard library has no kind.
+const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
 
 /// The broker that `config` describes, with its first user and virtual host.
 pub(crate) fn make_broker(

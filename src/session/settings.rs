@@ -43,7 +43,7 @@ impl Default for Settings {
             product: "RabbitMQ".into(),
             version: "4.2.0".into(),
             platform: "Leveret".into(),
-            cluster_name: "rabbit@localhost".into(),
+            cluster_name: "leveret@localhost".into(),
             copyright: "Copyright (c) the Leveret authors.".into(),
             information: "Licensed under the Apache License 2.0.".into(),
             leveret: leveret.into(),

@@ -57,8 +57,8 @@ pub struct Subscription {
     pub priority: i64,
     pub exclusive: bool,
     /// Octets that may be on their way to its socket, see [`Command::Replenish`]; each message
-    /// counts its size and [`crate::model::DELIVERY_OVERHEAD`]. A message is sent while any room is
-    /// left.
+    /// counts its size and [`DELIVERY_OVERHEAD`](crate::model::DELIVERY_OVERHEAD). A message is
+    /// sent while any room is left.
     pub window: usize,
     /// The limit it shares with the other consumers of its channel.
     pub credit: ChannelCredit,
