@@ -18,9 +18,6 @@ pub(in crate::session) const PUBLISH: MethodId = (60, 40);
 /// A buffer that has grown beyond this is not kept for the next message.
 const KEPT_BUFFER: usize = 4 * 1024;
 
-/// The most that is reserved for a body before its octets come.
-const EAGER_RESERVE: u64 = 256 * 1024;
-
 /// Where a channel stands within the frames of a message.
 #[derive(Debug, Default)]
 pub(super) struct Content {
@@ -174,7 +171,8 @@ impl Content {
         if let Body::Joined(joined) = &mut self.body {
             return joined.extend_from_slice(part);
         }
-        let reserved = self.body_size.min(EAGER_RESERVE.max(part.len() as u64));
+        // What was announced costs nothing yet: more parts of this length are likely, no more.
+        let reserved = self.body_size.min(2 * part.len() as u64);
         let mut joined = BytesMut::with_capacity(reserved as usize);
         joined.extend_from_slice(part);
         self.body = Body::Joined(joined);
