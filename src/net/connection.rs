@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -37,6 +38,9 @@ const LARGE_READ: usize = 128 * 1024;
 /// A client that does not read what it is sent is not read from either beyond this many octets.
 const OUTPUT_LIMIT: usize = 1024 * 1024;
 
+/// How long the client may take to read what is left for it when the conversation is over.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// Pieces of output that go out in one system call.
 const PIECES_AT_ONCE: usize = 32;
 
@@ -45,7 +49,11 @@ pub(super) struct Connection<S, B> {
     stream: S,
     talk: Conversation<B>,
     clock: Clock,
-    /// The session's deadline, kept as a timer.
+    /// The deadline of the session, or of its last words.
+    deadline: Option<Moment>,
+    /// When the client must have read what is left, once the conversation is over.
+    last_words: Option<Moment>,
+    /// The deadline, kept as a timer.
     alarm: Pin<Box<Sleep>>,
     output: VecDeque<Bytes>,
     output_octets: usize,
@@ -61,7 +69,7 @@ enum Wake {
     Flushed,
     /// Something waits in the outbox.
     Notified,
-    /// The session's deadline has come.
+    /// The deadline has come.
     Due,
 }
 
@@ -75,6 +83,8 @@ where
             stream,
             talk,
             clock,
+            deadline: None,
+            last_words: None,
             alarm: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now())),
             output: VecDeque::new(),
             output_octets: 0,
@@ -92,6 +102,7 @@ where
             match wake {
                 Wake::Received => session.received(now),
                 Wake::Flushed => session.flushed(now),
+                Wake::Due if session.is_finished() => break,
                 Wake::Due => session.tick(now),
                 Wake::Notified => {}
                 Wake::Ended => break,
@@ -120,13 +131,23 @@ where
     }
 
     async fn wake(&mut self) -> Wake {
-        if let Some((moment, _reason)) = self.talk.session.deadline() {
+        self.set_alarm();
+        poll_fn(|context| self.poll_wake(context)).await
+    }
+
+    fn set_alarm(&mut self) {
+        let session = &self.talk.session;
+        self.deadline = if session.is_finished() {
+            Some(*self.last_words.get_or_insert_with(|| self.clock.now() + LAST_WORDS))
+        } else {
+            session.deadline().map(|(moment, _reason)| moment)
+        };
+        if let Some(moment) = self.deadline {
             let deadline = self.clock.instant(moment);
             if self.alarm.deadline() != deadline {
                 self.alarm.as_mut().reset(deadline);
             }
         }
-        poll_fn(|context| self.poll_wake(context)).await
     }
 
     fn poll_wake(&mut self, context: &mut Context<'_>) -> Poll<Wake> {
@@ -146,7 +167,7 @@ where
         if self.talk.outbox().poll(context).is_ready() {
             return Poll::Ready(Wake::Notified);
         }
-        if self.talk.session.deadline().is_some() {
+        if self.deadline.is_some() {
             ready!(self.alarm.as_mut().poll(context));
             return Poll::Ready(Wake::Due);
         }
