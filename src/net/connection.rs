@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Sleep,
@@ -34,6 +34,9 @@ pub struct Peer {
 /// What is read at once from a client that sends little, and from one that sends much.
 const SMALL_READ: usize = 4 * 1024;
 const LARGE_READ: usize = 128 * 1024;
+
+/// The input of a client that has come to send little is not kept beyond this many octets.
+const KEPT_INPUT: usize = 4 * SMALL_READ;
 
 /// A client that does not read what it is sent is not read from either beyond this many octets.
 const OUTPUT_LIMIT: usize = 1024 * 1024;
@@ -176,6 +179,9 @@ where
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Wake> {
         let input = self.talk.session.input();
+        if self.read_size == SMALL_READ && input.is_empty() && input.capacity() > KEPT_INPUT {
+            *input = BytesMut::new();
+        }
         input.reserve(self.read_size);
         let room = input.capacity() - input.len();
         match ready!(poll_read_buf(Pin::new(&mut self.stream), context, input)) {
