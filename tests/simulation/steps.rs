@@ -86,6 +86,9 @@ pub(crate) struct Terms {
 
 pub(crate) const CHANNELS: usize = 3;
 
+/// Enough for anything that can happen, and few enough for the slow model.
+const LONGEST: usize = 1000;
+
 impl Setup {
     pub(crate) fn options(&self, limits: &Limits) -> QueueOptions {
         QueueOptions {
@@ -109,11 +112,23 @@ impl Setup {
 
 /// A queue, and what happens to it.
 pub(crate) fn draw(seed: u64) -> (Setup, Vec<Step>) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::seeded(seed);
     let setup = dice.setup();
     let length = if dice.one_in(200) { 1500 } else { dice.below(70) + 5 };
     let mut known = Known { enqueued: 0, consumers: 0, busy: dice.one_in(2) };
     let steps = (0..length).map(|_| dice.step(&mut known)).collect();
+    (setup, steps)
+}
+
+/// The same from any octets, as long as they last.
+pub(crate) fn drawn_from(octets: &[u8]) -> (Setup, Vec<Step>) {
+    let mut dice = Dice::Loaded(octets);
+    let setup = dice.setup();
+    let mut known = Known { enqueued: 0, consumers: 0, busy: dice.one_in(2) };
+    let mut steps = Vec::new();
+    while !dice.is_used_up() && steps.len() < LONGEST {
+        steps.push(dice.step(&mut known));
+    }
     (setup, steps)
 }
 
@@ -125,20 +140,41 @@ struct Known {
     busy: bool,
 }
 
-/// The splitmix64 generator: small, and the same everywhere.
-pub(crate) struct Dice(pub(crate) u64);
+/// Where chance comes from.
+pub(crate) enum Dice<'a> {
+    /// The splitmix64 generator: small, and the same everywhere.
+    Seeded(u64),
+    /// One octet for each throw; 0 when they are used up.
+    Loaded(&'a [u8]),
+}
 
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+impl Dice<'_> {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self::Seeded(seed)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
+    }
+
+    fn next(&mut self) -> u64 {
+        match self {
+            Self::Seeded(state) => {
+                *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mut bits = *state;
+                bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                bits ^ (bits >> 31)
+            }
+            Self::Loaded(octets) => match octets.split_off_first() {
+                Some(octet) => u64::from(*octet),
+                None => 0,
+            },
+        }
+    }
+
+    fn is_used_up(&self) -> bool {
+        matches!(self, Self::Loaded([]))
     }
 
     fn one_in(&mut self, count: u64) -> bool {
