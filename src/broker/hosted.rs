@@ -19,6 +19,9 @@ use crate::model::{
     Resource, ShortString,
 };
 
+/// Room for so many effects is kept between calls. More are rare: all of a long queue has expired.
+const KEPT: usize = 4096;
+
 /// One queue of the node.
 #[derive(Debug)]
 pub(super) struct Hosted {
@@ -277,6 +280,7 @@ impl Hosted {
         for effect in effects.drain(..) {
             aftermath = aftermath.and(self.carry_out_one(effect, state, around));
         }
+        effects.shrink_to(KEPT);
         state.effects = effects;
         for connection in state.served.drain(..) {
             if let Some(way) = state.ways.get_mut(&connection) {

@@ -34,6 +34,9 @@ pub struct Peer {
 const SMALL_READ: usize = 4 * 1024;
 const LARGE_READ: usize = 128 * 1024;
 
+/// The input of a client that has come to send little is not kept beyond this many octets.
+const KEPT_INPUT: usize = 4 * SMALL_READ;
+
 /// A client that does not read what it is sent is not read from either beyond this many octets.
 const OUTPUT_LIMIT: usize = 1024 * 1024;
 
@@ -94,7 +97,8 @@ where
                 Wake::Flushed => session.flushed(now),
                 Wake::Due => {
                     session.tick(now);
-                    self.shrink();
+                    // Deadlines are seldom: by now, a burst of input is over.
+                    self.read_size = SMALL_READ;
                 }
                 Wake::Notified => {}
                 Wake::Ended => break,
@@ -113,15 +117,6 @@ where
         let session = &self.talk.session;
         let must_write = session.disposition() == Disposition::Close && !self.output.is_empty();
         session.is_finished() && !must_write
-    }
-
-    /// Gives back the memory that a burst has left behind. Deadlines are seldom: the heartbeat's.
-    fn shrink(&mut self) {
-        self.read_size = SMALL_READ;
-        let input = self.talk.session.input();
-        if input.is_empty() {
-            *input = BytesMut::new();
-        }
     }
 
     fn work(&mut self, now: Moment) {
@@ -167,6 +162,9 @@ where
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Wake> {
         let input = self.talk.session.input();
+        if self.read_size == SMALL_READ && input.is_empty() && input.capacity() > KEPT_INPUT {
+            *input = BytesMut::new();
+        }
         input.reserve(self.read_size);
         match ready!(poll_read_buf(Pin::new(&mut self.stream), context, input)) {
             Ok(0) | Err(_) => Poll::Ready(Wake::Ended),

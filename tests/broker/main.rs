@@ -1,7 +1,10 @@
-//! The broker as its clients see it: scenarios of the protocol, and a client library over TCP.
+//! The broker as its clients see it: scenarios of the protocol, clients that mean it harm, and the
+//! binary itself.
 
 #![expect(unreachable_pub, reason = "the modules of a test share what is `pub`")]
 
+mod hostile;
 mod player;
 mod process;
+mod random;
 mod scenarios;

@@ -17,13 +17,13 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `leveret`, killed when the test is over.
-struct Process {
+pub struct Process {
     child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Process {
-    fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let mut child = leveret(arguments).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         let (sender, lines) = mpsc::channel();
@@ -40,7 +40,7 @@ impl Process {
     }
 
     /// The addresses that the ready line names.
-    fn addresses(&self) -> Vec<SocketAddr> {
+    pub fn addresses(&self) -> Vec<SocketAddr> {
         let line = self.line();
         let (_, addresses) = line.split_once("is ready: amqp on ").expect(&line);
         addresses.split(", ").map(|address| address.parse().unwrap()).collect()
@@ -53,6 +53,11 @@ impl Process {
         stream.write_all(&opening()).unwrap();
         read_until(&mut stream, &[0, 10, 0, 41]);
         stream
+    }
+
+    /// The number by which the system knows it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn signal(&self, name: &str) {

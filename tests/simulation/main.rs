@@ -5,9 +5,10 @@
     reason = "what the model rules out fails the test, which prints its seed"
 )]
 
+mod check;
 mod model;
 mod queue;
 #[path = "../shared/random.rs"]
-#[expect(dead_code, reason = "octets are drawn by the tests of the wire alone")]
+#[expect(dead_code, reason = "other tests draw by chance what these draw by dice")]
 mod random;
 mod steps;

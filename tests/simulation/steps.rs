@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::random::Random;
 use leveret::model::{DeadLetterOptions, ExchangeName, Outcome, Overflow, QueueKind, QueueOptions};
+
+use super::random::Random;
 
 /// The queue of a sequence. Times are in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +88,9 @@ pub(crate) struct Terms {
 
 pub(crate) const CHANNELS: usize = 3;
 
+/// Enough for anything that can happen, and few enough for the slow model.
+const LONGEST: usize = 1000;
+
 impl Setup {
     pub(crate) fn options(&self, limits: &Limits) -> QueueOptions {
         QueueOptions {
@@ -110,11 +114,23 @@ impl Setup {
 
 /// A queue, and what happens to it.
 pub(crate) fn draw(seed: u64) -> (Setup, Vec<Step>) {
-    let mut dice = Dice(Random::seeded(seed));
+    let mut dice = Dice::seeded(seed);
     let setup = dice.setup();
     let length = if dice.one_in(200) { 1500 } else { dice.below(70) + 5 };
     let mut known = Known { enqueued: 0, consumers: 0, busy: dice.one_in(2) };
     let steps = (0..length).map(|_| dice.step(&mut known)).collect();
+    (setup, steps)
+}
+
+/// The same from any octets, as long as they last.
+pub(crate) fn drawn_from(octets: &[u8]) -> (Setup, Vec<Step>) {
+    let mut dice = Dice::Loaded(octets);
+    let setup = dice.setup();
+    let mut known = Known { enqueued: 0, consumers: 0, busy: dice.one_in(2) };
+    let mut steps = Vec::new();
+    while !dice.is_used_up() && steps.len() < LONGEST {
+        steps.push(dice.step(&mut known));
+    }
     (setup, steps)
 }
 
@@ -126,20 +142,42 @@ struct Known {
     busy: bool,
 }
 
-/// Draws setups and steps.
-struct Dice(Random);
+/// Where chance comes from.
+pub(crate) enum Dice<'a> {
+    Seeded(Random),
+    /// One octet for each throw; 0 when they are used up.
+    Loaded(&'a [u8]),
+}
 
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0.next() % limit
+impl Dice<'_> {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self::Seeded(Random::seeded(seed))
     }
 
-    fn one_in(&mut self, count: usize) -> bool {
-        self.0.chance(count)
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn next(&mut self) -> u64 {
+        match self {
+            Self::Seeded(random) => random.next(),
+            Self::Loaded(octets) => match octets.split_off_first() {
+                Some(octet) => u64::from(*octet),
+                None => 0,
+            },
+        }
+    }
+
+    fn is_used_up(&self) -> bool {
+        matches!(self, Self::Loaded([]))
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
     }
 
     fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.0.below(choices.len())]
+        choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
     }
 
     /// Nothing most of the time.
@@ -240,6 +278,6 @@ impl Dice {
     }
 
     fn channel(&mut self) -> usize {
-        self.0.below(CHANNELS)
+        usize::try_from(self.below(CHANNELS as u64)).unwrap()
     }
 }

@@ -18,8 +18,9 @@ pub(in crate::session) const PUBLISH: MethodId = (60, 40);
 /// A buffer that has grown beyond this is not kept for the next message.
 const KEPT_BUFFER: usize = 4 * 1024;
 
-/// The most that is reserved for a body before its octets come.
-const EAGER_RESERVE: u64 = 256 * 1024;
+/// A body of this many octets is shared with the input's memory. A smaller one that waits for long
+/// would keep too much beside itself.
+const SHARED_BODY: usize = 16 * 1024;
 
 /// Where a channel stands within the frames of a message.
 #[derive(Debug, Default)]
@@ -116,7 +117,7 @@ impl Content {
     /// Whether a body frame of that length is worth sharing instead of copying.
     pub(super) fn would_share(&self, length: usize) -> bool {
         let is_all = self.expects == Expects::Body && self.received == 0;
-        is_all && length > PACKED_BODY_LIMIT && length as u64 == self.body_size
+        is_all && length >= SHARED_BODY && length as u64 == self.body_size
     }
 
     /// Takes a body that is all in one frame, as [`Self::would_share`] has said.
@@ -174,7 +175,8 @@ impl Content {
         if let Body::Joined(joined) = &mut self.body {
             return joined.extend_from_slice(part);
         }
-        let reserved = self.body_size.min(EAGER_RESERVE.max(part.len() as u64));
+        // What was announced costs nothing yet: more parts of this length are likely, no more.
+        let reserved = self.body_size.min(2 * part.len() as u64);
         let mut joined = BytesMut::with_capacity(reserved as usize);
         joined.extend_from_slice(part);
         self.body = Body::Joined(joined);
@@ -325,6 +327,23 @@ mod tests {
         let whole = content.finish(&mut BytesMut::new());
         assert!(whole.mandatory && content.is_idle());
         assert_eq!(whole.message, Message::new(b"logs", b"a.b", &[0, 0], b"hello"[..].into()));
+    }
+
+    #[test]
+    fn a_large_body_in_one_frame_is_shared() {
+        for (size, length, is_shared) in
+            [(20_000, 20_000, true), (4000, 4000, false), (20_000, 19_999, false)]
+        {
+            let mut content = begun();
+            assert_eq!(content.header(&header(size)), Ok(false));
+            assert_eq!(content.would_share(length), is_shared, "{length} of {size}");
+        }
+        let body = Bytes::from(vec![7; 20_000]);
+        let mut content = begun();
+        assert_eq!(content.header(&header(20_000)), Ok(false));
+        content.share_body(body.clone());
+        let whole = content.finish(&mut BytesMut::new());
+        assert_eq!(whole.message.body().as_ptr(), body.as_ptr());
     }
 
     #[test]
