@@ -15,6 +15,9 @@ use tracing_subscriber::fmt::{format::Writer, time::FormatTime, time::SystemTime
 
 use arguments::{Arguments, Command};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
