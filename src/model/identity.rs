@@ -32,6 +32,9 @@ identity! {
 
     /// The number by which a client settles a delivery; counted from 1 on each channel.
     DeliveryTag(u64);
+
+    /// A record's place in the journal, in the order in which records were appended.
+    LogPosition(u64);
 }
 
 /// One consumer, unique for the life of the node: its connection, and a serial number therein.

@@ -4,3 +4,4 @@
 mod model;
 mod queue;
 mod steps;
+mod store;

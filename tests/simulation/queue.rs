@@ -46,7 +46,7 @@ fn the_same_commands_at_the_same_times_give_the_same_state() {
 }
 
 /// A new one for each run, so that runs add up.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     match env::var("LEVERET_SEED") {
         Ok(text) => text.parse().expect("LEVERET_SEED is a number"),
         Err(_) => Dice(RandomState::new().hash_one(0)).0,
