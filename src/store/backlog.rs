@@ -77,9 +77,10 @@ impl Backlog {
     pub(super) fn recount(&mut self, queue: QueueId, first: Position) {
         let Some(slice) = self.slices.get_mut(&(queue, first)) else { return };
         let range = PositionRange { first, last: slice.last };
-        let live = self.queues.get(&queue).map_or(0, |state| {
-            state.live.within(range).map(|range| range.span()).sum::<u64>()
-        });
+        let live = self
+            .queues
+            .get(&queue)
+            .map_or(0, |state| state.live.within(range).map(|range| range.span()).sum::<u64>());
         let live = u32::try_from(live).unwrap_or(u32::MAX);
         if let Some(share) = self.segments.get_mut(&slice.segment) {
             share.live = share.live - u64::from(slice.live) + u64::from(live);
@@ -116,7 +117,8 @@ impl Backlog {
     pub(super) fn find(&self, queue: QueueId, from: Position) -> Option<(Position, Slice)> {
         let every = PositionRange { first: from, last: Position(u64::MAX) };
         let live = self.queues.get(&queue)?.live.within(every).next()?;
-        let (key, slice) = self.slices.range((queue, Position(0))..=(queue, live.first)).next_back()?;
+        let (key, slice) =
+            self.slices.range((queue, Position(0))..=(queue, live.first)).next_back()?;
         Some((key.1, *slice))
     }
 

@@ -38,8 +38,7 @@ pub(super) struct Summary {
 /// Writes a checkpoint in place of the one before, and makes it durable with its name.
 pub(super) fn write(disk: &dyn Disk, summary: &Summary, backlog: &Backlog) -> Result<(), Error> {
     let (store, number) = (summary.store, summary.number);
-    let mut file =
-        RecordFileWriter::create(disk, NEW_CHECKPOINT, Sort::Checkpoint, store, number)?;
+    let mut file = RecordFileWriter::create(disk, NEW_CHECKPOINT, Sort::Checkpoint, store, number)?;
     file.append(Kind::Summary, Identity::default(), &encode_summary(summary, backlog))?;
     let mut part = Vec::new();
     for (queue, state) in &backlog.queues {

@@ -30,7 +30,8 @@ pub fn start(store: &Store, witness: Arc<dyn Witness>) -> io::Result<Committer> 
         let name = "leveret-keeper".to_owned();
         thread::Builder::new().name(name).spawn(move || keep(&store, &work, &*witness))
     };
-    let mut committer = Committer { store: store.clone(), work, writer: Some(writer), keeper: None };
+    let mut committer =
+        Committer { store: store.clone(), work, writer: Some(writer), keeper: None };
     committer.keeper = Some(keeper?);
     Ok(committer)
 }

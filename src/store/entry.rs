@@ -149,19 +149,19 @@ impl<'a> Iterator for Entries<'a> {
 #[inline]
 fn entry<'a>(reader: &mut Reader<'a>) -> Option<Entry<'a>> {
     Some(match reader.u8()? {
-        ENQUEUE => {
-            Entry::Enqueue { targets: Targets(pairs(reader, |_, _| true)?), message: reader.octets()? }
-        }
+        ENQUEUE => Entry::Enqueue {
+            targets: Targets(pairs(reader, |_, _| true)?),
+            message: reader.octets()?,
+        },
         SETTLE => Entry::Settle { queue: QueueId(reader.varint()?), ranges: spans(reader)? },
         RETURN => Entry::Return {
             queue: QueueId(reader.varint()?),
             ranges: spans(reader)?,
             count: u32::try_from(reader.varint()?).ok()?,
         },
-        DELIVERED => Entry::Delivered {
-            queue: QueueId(reader.varint()?),
-            below: Position(reader.varint()?),
-        },
+        DELIVERED => {
+            Entry::Delivered { queue: QueueId(reader.varint()?), below: Position(reader.varint()?) }
+        }
         FORGET => Entry::Forget { queue: QueueId(reader.varint()?) },
         PUT => Entry::Put { key: reader.octets()?, value: reader.octets()? },
         DELETE => Entry::Delete { key: reader.octets()? },
@@ -274,7 +274,8 @@ mod tests {
         };
         match entry {
             Entry::Enqueue { targets, message } => {
-                let targets: Vec<_> = targets.map(|(queue, position)| (queue.0, position.0)).collect();
+                let targets: Vec<_> =
+                    targets.map(|(queue, position)| (queue.0, position.0)).collect();
                 format!("enqueue {targets:?} {}", String::from_utf8_lossy(message))
             }
             Entry::Settle { queue, ranges } => format!("settle {queue} {:?}", pairs(ranges)),
@@ -283,11 +284,9 @@ mod tests {
             }
             Entry::Delivered { queue, below } => format!("delivered {queue} {below}"),
             Entry::Forget { queue } => format!("forget {queue}"),
-            Entry::Put { key, value } => format!(
-                "put {} {}",
-                String::from_utf8_lossy(key),
-                String::from_utf8_lossy(value)
-            ),
+            Entry::Put { key, value } => {
+                format!("put {} {}", String::from_utf8_lossy(key), String::from_utf8_lossy(value))
+            }
             Entry::Delete { key } => format!("delete {}", String::from_utf8_lossy(key)),
         }
     }

@@ -86,9 +86,14 @@ pub(super) struct Walk<'a> {
 pub(super) enum Step<'a> {
     Record(Header, &'a [u8]),
     /// Octets that had been synced are not what they were. The walk may go on from `resume`.
-    Damaged { what: Damage, resume: Option<usize> },
+    Damaged {
+        what: Damage,
+        resume: Option<usize>,
+    },
     /// Nothing more. `torn`: there is part of a chunk whose sync had not ended.
-    End { torn: bool },
+    End {
+        torn: bool,
+    },
 }
 
 impl<'a> Walk<'a> {

@@ -161,7 +161,12 @@ impl RecordFile {
     }
 
     /// The payload of the record at `offset`, which must be of this kind and length.
-    pub(super) fn payload_at(&self, offset: u64, length: usize, kind: Kind) -> Result<Vec<u8>, Error> {
+    pub(super) fn payload_at(
+        &self,
+        offset: u64,
+        length: usize,
+        kind: Kind,
+    ) -> Result<Vec<u8>, Error> {
         let mut octets = read(&*self.file, &self.name, offset, HEADER + length)?;
         self.check(&octets, kind, offset)?;
         octets.drain(..HEADER);

@@ -166,7 +166,7 @@ impl JournalReading<'_> {
                     let found = resume.map(|_| walk.next_log()).or(next.map(|next| next.first_log));
                     let end = resume.unwrap_or(octets.len());
                     let loss = Loss {
-                        octets: (end - at) as u64,
+                        octets: end.saturating_sub(at) as u64,
                         records: found.map(|found| found.saturating_sub(due)),
                     };
                     self.lose(head.sequence, at as u64, what, loss)?;

@@ -200,9 +200,7 @@ impl Writer {
                 self.disk.rename(&spare, &name).map_err(failed(Operation::Rename))?;
                 self.disk.open(&name).map_err(failed(Operation::Open))?
             }
-            None => {
-                self.disk.create(&name, self.file_size).map_err(failed(Operation::Create))?
-            }
+            None => self.disk.create(&name, self.file_size).map_err(failed(Operation::Create))?,
         };
         self.disk.sync_folder().map_err(failed(Operation::Sync))?;
         self.file = Some(Arc::clone(&file));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    env,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
 };
@@ -17,13 +18,36 @@ use leveret::{
 
 use super::{queue::seed, steps::Dice};
 
-const RUNS: u64 = 150;
+const RUNS: u64 = 15;
 /// Steps between two crashes, and crashes of one run.
 const STEPS: u64 = 40;
 const LIVES: u64 = 4;
 
+/// More than [`RUNS`] when somebody has the time: `LEVERET_STORE_RUNS`.
+fn runs() -> u64 {
+    match env::var("LEVERET_STORE_RUNS") {
+        Ok(text) => text.parse().expect("LEVERET_STORE_RUNS is a number"),
+        Err(_) => RUNS,
+    }
+}
+
 /// What is in one queue, by position: the message, and how often it came back.
-type Contents = BTreeMap<u64, (Arc<[u8]>, u32)>;
+type Contents = BTreeMap<u64, (Message, u32)>;
+
+/// A message's number and length; its octets follow from them.
+type Message = (u64, usize);
+
+fn written(number: u64, length: usize) -> Vec<u8> {
+    [&number.to_le_bytes()[..], &vec![number as u8; length]].concat()
+}
+
+/// Reads a message, and sees that every octet is as it was.
+fn message(octets: &[u8]) -> Message {
+    let (number, body) = octets.split_first_chunk().unwrap();
+    let (number, length) = (u64::from_le_bytes(*number), body.len());
+    assert!(octets == written(number, length), "message {number} is not what it was");
+    (number, length)
+}
 
 /// The obviously right store: everything that was said, applied to maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,12 +61,12 @@ struct Model {
 impl Model {
     fn apply(&mut self, entry: &Entry<'_>) {
         match entry {
-            Entry::Enqueue { targets, message } => {
-                let message = Arc::<[u8]>::from(*message);
+            Entry::Enqueue { targets, message: octets } => {
+                let message = message(octets);
                 for (queue, position) in *targets {
                     if !self.forgotten.contains(&queue.0) {
                         let contents = self.queues.entry(queue.0).or_default();
-                        contents.insert(position.0, (Arc::clone(&message), 0));
+                        contents.insert(position.0, (message, 0));
                     }
                 }
             }
@@ -175,7 +199,7 @@ impl Life {
 
     fn draw(&mut self, batch: &mut Batch, model: &Model) {
         let queue = self.queues[self.dice.below(self.queues.len() as u64) as usize];
-        let span = self.some_span(model, queue);
+        let Some(span) = self.some_span(model, queue) else { return self.enqueue(batch, queue) };
         match self.dice.below(20) {
             0..=10 => self.enqueue(batch, queue),
             11..=14 => batch.settle(QueueId(queue), &[span]),
@@ -216,21 +240,19 @@ impl Life {
             1..=9 => self.dice.below(2_000),
             _ => self.dice.below(100),
         };
-        let body = vec![self.message as u8; length as usize];
-        batch.enqueue(&targets, &[&self.message.to_le_bytes(), &body]);
+        batch.enqueue(&targets, &[&written(self.message, length as usize)]);
     }
 
     /// Some messages that are there, most often the first ones.
-    fn some_span(&mut self, model: &Model, queue: u64) -> PositionRange {
+    fn some_span(&mut self, model: &Model, queue: u64) -> Option<PositionRange> {
         let contents = model.queues.get(&queue).filter(|contents| !contents.is_empty());
-        let Some(contents) = contents else { return PositionRange::new(0, 0) };
-        let positions: Vec<_> = contents.keys().copied().collect();
+        let positions: Vec<_> = contents?.keys().copied().collect();
         let first = match self.dice.below(3) {
             0 => self.dice.below(positions.len() as u64) as usize,
             _ => 0,
         };
         let last = (first + self.dice.below(6) as usize).min(positions.len() - 1);
-        PositionRange::new(positions[first], positions[last])
+        Some(PositionRange::new(positions[first], positions[last]))
     }
 
     /// Lives until the disk fails or the steps are done.
@@ -264,7 +286,7 @@ fn rebuilt(store: &Store, recovered: Recovered, last: u64) -> Model {
         while let Some(read) = store.read(*queue, from).unwrap() {
             for message in &read {
                 let returned = state.returned.get(&message.position).copied().unwrap_or(0);
-                let entry = (Arc::from(&message.octets[..]), returned);
+                let entry = (self::message(&message.octets), returned);
                 let doubled = contents.insert(message.position.0, entry);
                 assert_eq!(doubled, None, "{} of {queue} is there twice", message.position);
                 assert!(message.position < state.next);
@@ -295,7 +317,7 @@ fn what_was_durable_survives_a_power_cut_at_any_write() {
     let seed = seed();
     println!("LEVERET_SEED={seed}");
     let (mut cuts, mut records) = (0, 0);
-    for number in 0..RUNS {
+    for number in 0..runs() {
         let seed = seed.wrapping_add(number);
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| cut_at_every_write(seed)));
         let (run_cuts, run_records) = outcome.unwrap_or_else(|fault| {
@@ -334,7 +356,7 @@ fn cut_at_every_write(seed: u64) -> (u64, u64) {
 fn a_failed_write_or_sync_confirms_nothing_and_ends_the_journal() {
     let seed = seed();
     println!("LEVERET_SEED={seed}");
-    for number in 0..RUNS {
+    for number in 0..runs() {
         let seed = seed.wrapping_add(number);
         let mut whole = Life::new(seed);
         whole.live(Faults::default()).unwrap();
@@ -356,7 +378,7 @@ fn a_failed_write_or_sync_confirms_nothing_and_ends_the_journal() {
 fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room() {
     let seed = seed();
     println!("LEVERET_SEED={seed}");
-    for number in 0..RUNS {
+    for number in 0..runs() {
         let mut life = Life::new(seed.wrapping_add(number));
         let store = life.open().unwrap();
         for step in 0..STEPS * 4 {
@@ -381,7 +403,7 @@ fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room() {
 fn a_flipped_bit_is_reported_and_recovery_goes_on_without_it() {
     let seed = seed();
     println!("LEVERET_SEED={seed}");
-    for number in 0..RUNS {
+    for number in 0..runs() {
         let mut life = Life::new(seed.wrapping_add(number));
         life.live(Faults::default()).unwrap();
         drop(life.live(Faults::default()));

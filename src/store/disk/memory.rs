@@ -243,7 +243,9 @@ impl Write {
     /// Each sector of the write reaches the disk or does not; one of them may be torn anywhere.
     fn apply_in_part(self, octets: &mut Vec<u8>, chance: &mut Chance) {
         let Self::Octets(offset, written) = self else {
-            return if chance.below(2) == 0 { self.apply(octets) };
+            return if chance.below(2) == 0 {
+                self.apply(octets)
+            };
         };
         let cut = chance.below(written.len() as u64 + 1) as usize;
         match chance.below(4) {
