@@ -113,3 +113,92 @@ impl Work {
         !state.1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, sync::mpsc};
+
+    use super::super::{
+        Batch, Error, Moved, Options,
+        disk::{
+            file::Folder,
+            memory::{Faults, MemoryDisk},
+        },
+    };
+    use super::*;
+    use crate::model::{LogPosition, Position, QueueId};
+
+    /// Sends on what it is told.
+    struct Teller(mpsc::Sender<Result<LogPosition, Error>>);
+
+    impl Witness for Teller {
+        fn durable(&self, up_to: LogPosition) {
+            drop(self.0.send(Ok(up_to)));
+        }
+
+        fn moved(&self, _: &[Moved]) {}
+
+        fn full(&self, error: &Error) {
+            drop(self.0.send(Err(error.clone())));
+        }
+
+        fn failed(&self, error: &Error) {
+            drop(self.0.send(Err(error.clone())));
+        }
+    }
+
+    fn enqueue(store: &Store, position: u64) -> Result<LogPosition, Error> {
+        let mut batch = Batch::default();
+        batch.enqueue(&[(QueueId(1), Position(position))], &[b"a message"]);
+        store.append(&mut batch)
+    }
+
+    struct Scratch(PathBuf);
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            drop(std::fs::remove_dir_all(&self.0));
+        }
+    }
+
+    #[test]
+    fn a_directory_keeps_what_its_threads_made_durable_and_has_one_owner() {
+        let name = format!("leveret-committer-{}", std::process::id());
+        let scratch = Scratch(std::env::temp_dir().join(name));
+        let open =
+            || Store::open(Arc::new(Folder::create(&scratch.0).unwrap()), Options::default());
+        let (store, _) = open().unwrap();
+        let (sender, told) = mpsc::channel();
+        let committer = start(&store, Arc::new(Teller(sender))).unwrap();
+        for position in 0..1_000 {
+            enqueue(&store, position).unwrap();
+        }
+        let last = told.iter().map(Result::unwrap).find(|up_to| up_to.0 == 1_000);
+        assert_eq!(last, Some(LogPosition(1_000)));
+        let refused = open().map(drop).unwrap_err().to_string();
+        let directory = scratch.0.display();
+        assert_eq!(refused, format!("the data directory {directory} is in use by another process"));
+        enqueue(&store, 1_000).unwrap();
+        drop(committer);
+        assert_eq!(enqueue(&store, 1_001), Err(Error::Closed));
+        drop(store);
+        let (_, recovered) = open().unwrap();
+        assert_eq!(recovered.records().count(), 1_001);
+    }
+
+    #[test]
+    fn a_failed_sync_is_told_once_and_ends_the_journal() {
+        let disk = MemoryDisk::default();
+        let (store, _) = Store::open(Arc::new(disk.clone()), Options::default()).unwrap();
+        // Create, sync of the folder, head, chunk, sync.
+        disk.set_faults(Faults { failure_at: Some(5), ..Faults::default() });
+        let (sender, told) = mpsc::channel();
+        let committer = start(&store, Arc::new(Teller(sender))).unwrap();
+        enqueue(&store, 0).unwrap();
+        let error = told.recv().unwrap().unwrap_err();
+        assert!(error.to_string().contains("could not sync"), "{error}");
+        assert!(matches!(enqueue(&store, 1), Err(Error::Failed { .. })));
+        drop(committer);
+        assert!(told.recv().is_err());
+    }
+}

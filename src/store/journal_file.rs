@@ -73,6 +73,7 @@ fn head_check(octets: &[u8]) -> u32 {
 #[derive(Clone, Debug)]
 pub(super) struct Walk<'a> {
     octets: &'a [u8],
+    sequence: u64,
     seed: u32,
     at: usize,
     /// Where the records end, when the next file says so.
@@ -101,6 +102,7 @@ impl<'a> Walk<'a> {
     pub(super) fn new(octets: &'a [u8], head: &Head, end: Option<u64>) -> Self {
         Self {
             octets,
+            sequence: head.sequence,
             seed: record::seed(head.store, head.sequence),
             at: BLOCK,
             end: end.map(|end| usize::try_from(end).unwrap_or(usize::MAX)),
@@ -112,6 +114,16 @@ impl<'a> Walk<'a> {
     /// Where the walk is: behind the last record that it gave.
     pub(super) fn offset(&self) -> usize {
         self.at
+    }
+
+    /// The number of the file.
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Octets of the records' room: up to where they end, or to the end of the file.
+    pub(super) fn length(&self) -> usize {
+        self.end.unwrap_or(usize::MAX).min(self.octets.len())
     }
 
     /// Where the next chunk would begin.
@@ -194,8 +206,7 @@ impl<'a> Walk<'a> {
     /// A chunk is written only after the one before it was synced: a later chunk proves it. So does a
     /// later file, which says where this one ends.
     fn judge(&self, what: Damage, rest: &[u8]) -> Step<'a> {
-        let end = self.end.unwrap_or(usize::MAX).min(self.octets.len());
-        let resume = (self.at.next_multiple_of(BLOCK)..end)
+        let resume = (self.at.next_multiple_of(BLOCK)..self.length())
             .step_by(BLOCK)
             .find(|at| self.starts_chunk(*at) && self.log_at(*at) > Some(self.next_log));
         if resume.is_some() || self.end.is_some() {

@@ -21,6 +21,8 @@ mod recovery;
 mod retirement;
 mod salvage;
 mod segment;
+#[cfg(test)]
+mod tests;
 pub mod verify;
 mod writer;
 

@@ -156,28 +156,16 @@ impl JournalReading<'_> {
         let octets = record_file::read_whole(self.disk, &name)?;
         let mut walk = Walk::new(&octets, head, next.map(|next| next.previous_end));
         loop {
-            let (at, due) = (walk.offset(), walk.next_log());
             match walk.step() {
                 Step::Record(..) => self.report.records += 1,
                 Step::Damaged { what, resume } => {
-                    if let Some(resume) = resume {
-                        walk.resume(resume);
-                    }
-                    let found = resume.map(|_| walk.next_log()).or(next.map(|next| next.first_log));
-                    let end = resume.unwrap_or(octets.len());
-                    let loss = Loss {
-                        octets: end.saturating_sub(at) as u64,
-                        records: found.map(|found| found.saturating_sub(due)),
-                    };
-                    self.lose(head.sequence, at as u64, what, loss)?;
-                    if resume.is_none() {
-                        break;
-                    }
+                    self.lose_part(&mut walk, what, resume, next)?;
+                    let Some(_) = resume else { break };
                 }
                 Step::End { torn } => {
-                    let offset = at as u64;
+                    self.records_end = walk.offset();
+                    let offset = self.records_end as u64;
                     self.report.torn = torn.then_some(TornEnd { file: name, offset });
-                    self.records_end = at;
                     break;
                 }
             }
@@ -193,6 +181,23 @@ impl JournalReading<'_> {
         };
         self.parts.push(FullFile { sequence, end, first_log, next_log });
         Ok(next_log)
+    }
+
+    /// Says what is missing where the walk is, and goes on behind it.
+    fn lose_part(
+        &mut self,
+        walk: &mut Walk<'_>,
+        what: Damage,
+        resume: Option<usize>,
+        next: Option<&Head>,
+    ) -> Result<(), Error> {
+        let (at, due, sequence) = (walk.offset(), walk.next_log(), walk.sequence());
+        let end = resume.unwrap_or_else(|| walk.length());
+        resume.into_iter().for_each(|resume| walk.resume(resume));
+        let found = resume.map(|_| walk.next_log()).or(next.map(|next| next.first_log));
+        let octets = end.saturating_sub(at) as u64;
+        let records = found.map(|found| found.saturating_sub(due));
+        self.lose(sequence, at as u64, what, Loss { octets, records })
     }
 
     fn lose(&mut self, sequence: u64, offset: u64, what: Damage, loss: Loss) -> Result<(), Error> {

@@ -50,16 +50,14 @@ pub(super) fn collect(
             changes.buffer = octets.clone();
         }
         recovery::walk_part(&octets, store, (*part, lenient), |header, payload| {
-            for entry in entries(payload) {
-                let entry = entry.map_err(|Meaningless| {
-                    Error::damaged(&name, header.log, Damage::Meaningless)
-                })?;
+            let understood = entries(payload).try_for_each(|entry| {
                 match at {
-                    0 => changes.add(&entry),
-                    _ => changes.add_later(&entry),
+                    0 => changes.add(&entry?),
+                    _ => changes.add_later(&entry?),
                 }
-            }
-            Ok(())
+                Ok(())
+            });
+            understood.map_err(|Meaningless| Error::damaged(&name, header.log, Damage::Meaningless))
         })?;
     }
     changes.drop_dead();
@@ -127,7 +125,7 @@ impl Changes {
         self.movers.dedup_by_key(|mover| (mover.queue, mover.position));
     }
 
-    /// Makes the changes in the topology. False if there are none.
+    /// Makes the changes in the topology.
     pub(super) fn apply_to_facts(&self, facts: &mut Facts) {
         for (key, value) in &self.facts {
             match value {

@@ -253,11 +253,10 @@ impl Write {
             1 => write_into(octets, &written, offset),
             2 => write_into(octets, &written[..cut], offset),
             _ => {
-                for (number, sector) in written.chunks(SECTOR).enumerate() {
-                    if chance.below(3) > 0 {
-                        write_into(octets, sector, offset + number * SECTOR);
-                    }
-                }
+                let sectors = written.chunks(SECTOR).enumerate();
+                sectors.filter(|_| chance.below(3) > 0).for_each(|(number, sector)| {
+                    write_into(octets, sector, offset + number * SECTOR);
+                });
             }
         }
     }
