@@ -78,7 +78,7 @@ fn windows(directory: &Scratch, each: u64, window: u64) -> Result<(), Error> {
     let took = start.elapsed();
     let append = appending.as_nanos() as f64 / (records / 64) as f64;
     println!(
-        "window {window}, {each} messages a record: {:.0} messages/s, {} syncs, {append:.0} ns an append",
+        "window {window}, {each} a record: {:.0} messages/s, {} syncs, {append:.0} ns an append",
         per_second(records * each, took),
         bench.watch.syncs(),
     );
@@ -129,7 +129,7 @@ fn backlog(directory: &Scratch, messages: u64) -> Result<(), Error> {
     let (store, recovered) = Store::open(disk, Options::default())?;
     let opened = start.elapsed();
     let report = recovered.report.clone();
-    let replayed = recovered.records().count();
+    let replayed = recovered.records.count();
     println!(
         "restart: opened in {opened:.1?}, {replayed} records replayed in {:.1?}, {} segments",
         start.elapsed() - opened,

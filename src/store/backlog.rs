@@ -113,13 +113,18 @@ impl Backlog {
         self.queues.entry(queue).or_default()
     }
 
-    /// The slice that holds the first message alive at or behind `from`.
-    pub(super) fn find(&self, queue: QueueId, from: Position) -> Option<(Position, Slice)> {
+    /// The first message alive at or behind `from`, and the slice that it should be in: the first
+    /// position of it, and where it is. None: there is no such message.
+    pub(super) fn find(
+        &self,
+        queue: QueueId,
+        from: Position,
+    ) -> Option<(Position, Position, Slice)> {
         let every = PositionRange { first: from, last: Position(u64::MAX) };
         let live = self.queues.get(&queue)?.live.within(every).next()?;
         let (key, slice) =
             self.slices.range((queue, Position(0))..=(queue, live.first)).next_back()?;
-        Some((key.1, *slice))
+        Some((live.first, key.1, *slice))
     }
 
     /// Segments of which nothing is of use.

@@ -1,4 +1,5 @@
-//! Where a restart begins: which files count, which messages in segments are alive, what the topology is.
+//! Where a restart begins: which files count, which messages in segments are alive, what the
+//! topology is.
 
 use std::collections::BTreeMap;
 

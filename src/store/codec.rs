@@ -1,6 +1,7 @@
 //! Numbers and octets, written little-endian, read without trust.
 
-/// Appends a number in groups of seven bits, the lowest first; all but the last have the top bit set.
+/// Appends a number in groups of seven bits, the lowest first; all but the last have the top bit
+/// set.
 #[inline]
 pub(super) fn put_varint(octets: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {

@@ -16,8 +16,8 @@ pub struct Committer {
     keeper: Option<JoinHandle<()>>,
 }
 
-/// Starts the threads. A sync starts when the one before has ended and takes along whatever has piled up
-/// meanwhile; `witness` learns of each.
+/// Starts the threads. A sync starts when the one before has ended and takes along whatever has
+/// piled up meanwhile; `witness` learns of each.
 pub fn start(store: &Store, witness: Arc<dyn Witness>) -> io::Result<Committer> {
     let work = Arc::new(Work::default());
     let writer = {
@@ -33,6 +33,8 @@ pub fn start(store: &Store, witness: Arc<dyn Witness>) -> io::Result<Committer> 
     let mut committer =
         Committer { store: store.clone(), work, writer: Some(writer), keeper: None };
     committer.keeper = Some(keeper?);
+    // A start may find more full files than are kept.
+    committer.work.arrives();
     Ok(committer)
 }
 
@@ -183,7 +185,7 @@ mod tests {
         assert_eq!(enqueue(&store, 1_001), Err(Error::Closed));
         drop(store);
         let (_, recovered) = open().unwrap();
-        assert_eq!(recovered.records().count(), 1_001);
+        assert_eq!(recovered.records.count(), 1_001);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What a record says: changes of queues and of the topology, in a batch that holds or fails as one.
+//! What a record says: changes of queues and of the topology, in a batch that holds or fails as
+//! one.
 
 use crate::model::{Position, PositionRange, QueueId};
 
@@ -17,7 +18,8 @@ const DELETE: u8 = 7;
 pub enum Entry<'a> {
     /// A message joined queues, at a position in each; its octets are written once.
     Enqueue { targets: Targets<'a>, message: &'a [u8] },
-    /// Messages left their queue. Positions without a message may lie in between: a purge is one range.
+    /// Messages left their queue. Positions without a message may lie in between: a purge is one
+    /// range.
     Settle { queue: QueueId, ranges: Spans<'a> },
     /// Messages came back after they were handed out, for the `count`th time.
     Return { queue: QueueId, ranges: Spans<'a>, count: u32 },
@@ -38,7 +40,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A message, given in parts that are joined, enters its queues. Positions of a queue must ascend.
+    /// A message, given in parts that are joined, enters its queues. Positions of a queue must
+    /// ascend.
     #[inline]
     pub fn enqueue(&mut self, targets: &[(QueueId, Position)], message: &[&[u8]]) {
         self.payload.push(ENQUEUE);
@@ -51,8 +54,8 @@ impl Batch {
         message.iter().for_each(|part| self.payload.extend_from_slice(part));
     }
 
-    /// Messages leave their queue. A purge is one wide range: positions without a message do no harm,
-    /// but none may be among them that is still to be given.
+    /// Messages leave their queue. A purge is one wide range: positions without a message do no
+    /// harm, but none may be among them that is still to be given.
     pub fn settle(&mut self, queue: QueueId, ranges: &[PositionRange]) {
         self.payload.push(SETTLE);
         put_varint(&mut self.payload, queue.0);

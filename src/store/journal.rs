@@ -43,13 +43,15 @@ struct Pending {
 }
 
 impl Journal {
-    /// A journal whose last record so far is `last`, written in chunks of about `chunk_limit` octets.
+    /// A journal whose last record so far is `last`, written in chunks of about `chunk_limit`
+    /// octets.
     pub(super) fn new(last: LogPosition, chunk_limit: usize) -> Self {
         let pending = Mutex::new(Pending { last: last.0, ..Pending::default() });
         Self { pending, arrived: Condvar::new(), chunk_limit }
     }
 
-    /// Appends the batch as one record and empties it. Nothing is durable until the sync is reported.
+    /// Appends the batch as one record and empties it. Nothing is durable until the sync is
+    /// reported.
     pub fn append(&self, batch: &mut Batch) -> Result<LogPosition, Error> {
         let payload = batch.octets();
         if payload.len() > PAYLOAD_LIMIT {
@@ -86,7 +88,8 @@ impl Journal {
         LogPosition(self.pending().last)
     }
 
-    /// Octets in memory that are not yet durable: who appends faster than the disk writes should wait.
+    /// Octets in memory that are not yet durable: who appends faster than the disk writes should
+    /// wait.
     pub fn pending_octets(&self) -> usize {
         self.pending().octets
     }
@@ -163,7 +166,8 @@ impl Journal {
 }
 
 impl Pending {
-    /// The chunk that a record of so many octets goes to: the last one, or a new one when that is full.
+    /// The chunk that a record of so many octets goes to: the last one, or a new one when that is
+    /// full.
     fn chunk_for(&mut self, length: usize, limit: usize) -> &mut Chunk {
         let has_room = |chunk: &Chunk| chunk.octets.len() + length.max(HEADER) <= limit;
         if !self.chunks.back().is_some_and(has_room) {

@@ -1,4 +1,5 @@
-//! One file of the journal: its head, and the way through its chunks that tells a torn end from damage.
+//! One file of the journal: its head, and the way through its chunks that tells a torn end from
+//! damage.
 
 use super::{
     codec::Reader,
@@ -40,7 +41,8 @@ impl Head {
         octets
     }
 
-    /// The head of the file numbered `sequence`; none if nothing was written to it under that number.
+    /// The head of the file numbered `sequence`; none if nothing was written to it under that
+    /// number.
     pub(super) fn read(octets: &[u8], store: u64, sequence: u64) -> Result<Option<Self>, Error> {
         let Some(octets) = octets.get(..HEAD).filter(|octets| octets.starts_with(MAGIC)) else {
             return Ok(None);
@@ -203,8 +205,8 @@ impl<'a> Walk<'a> {
 
     /// No record is where one could be. Was it there once, synced?
     ///
-    /// A chunk is written only after the one before it was synced: a later chunk proves it. So does a
-    /// later file, which says where this one ends.
+    /// A chunk is written only after the one before it was synced: a later chunk proves it. So does
+    /// a later file, which says where this one ends.
     fn judge(&self, what: Damage, rest: &[u8]) -> Step<'a> {
         let resume = (self.at.next_multiple_of(BLOCK)..self.length())
             .step_by(BLOCK)

@@ -1,4 +1,5 @@
-//! Keeps house: retires parts of the journal, merges segments, has room ready, clears away leftovers.
+//! Keeps house: retires parts of the journal, merges segments, has room ready, clears away
+//! leftovers.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +20,7 @@ use super::{
 
 /// Files kept ready for the journal.
 const SPARES: usize = 2;
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// The one who changes which files there are, beside the journal's writer.
 pub(super) struct Keeper {
@@ -42,8 +43,8 @@ pub struct Moved {
 }
 
 impl Keeper {
-    /// Retires the oldest part of the journal if there are more than are kept; otherwise merges sparse
-    /// segments if that is worth it. None: there was nothing to do.
+    /// Retires the oldest part of the journal if there are more than are kept; otherwise merges
+    /// sparse segments if that is worth it. None: there was nothing to do.
     pub(super) fn step(&mut self) -> Result<Option<Vec<Moved>>, Error> {
         let parts = self.files.full();
         if parts.len() > self.parts_kept {

@@ -1,8 +1,9 @@
 //! What survives a crash: one journal for everything, segments for what waits, and the way back.
 //!
-//! A change is appended to the [`Journal`] as a [`Batch`] and is durable when [`Witness::durable`] says
-//! so. What outlives its part of the journal moves to segments, from where [`Store::read`] brings it
-//! back. The store keeps records that it does not interpret beyond the queue and position of a message.
+//! A change is appended to the [`Journal`] as a [`Batch`] and is durable when [`Witness::durable`]
+//! says so. What outlives its part of the journal moves to segments, from where [`Store::read`]
+//! brings it back. The store keeps records that it does not interpret beyond the queue and position
+//! of a message.
 
 mod backlog;
 mod checkpoint;
@@ -128,8 +129,8 @@ pub struct Stored {
 impl Store {
     /// Opens the store on `disk`, or makes one where there is none, and says what it holds.
     ///
-    /// Nothing is written until the store is told to: by [`Self::commit`] and [`Self::keep_house`], or
-    /// by [`committer::start`], which has threads for both.
+    /// Nothing is written until the store is told to: by [`Self::commit`] and [`Self::keep_house`],
+    /// or by [`committer::start`], which has threads for both.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Recovered), Error> {
         let guard = lock(&*disk)?;
         create_if_new(&*disk, options.identity)?;
@@ -202,7 +203,9 @@ impl Store {
     /// What was settled and is still in the journal may be among them.
     pub fn read(&self, queue: QueueId, from: Position) -> Result<Option<Vec<Stored>>, Error> {
         loop {
-            let Some((first, slice)) = self.backlog().find(queue, from) else { return Ok(None) };
+            let Some((sought, first, slice)) = self.backlog().find(queue, from) else {
+                return Ok(None);
+            };
             let opened = Segment::open(&*self.shared.disk, slice.segment);
             let read = opened.and_then(|mut segment| segment.messages(first, &slice));
             // A segment that went away while it was being opened has been merged.
@@ -220,19 +223,23 @@ impl Store {
             if !alive.is_empty() {
                 return Ok(Some(alive));
             }
+            if state.live.contains(sought) {
+                let name = FileName::Segment(slice.segment).to_string();
+                return Err(Error::damaged(&name, slice.offset, Damage::OutOfOrder));
+            }
         }
     }
 
-    /// Writes and syncs what has piled up, and gives the position up to which all is durable. None: there
-    /// was nothing.
+    /// Writes and syncs what has piled up, and gives the position up to which all is durable. None:
+    /// there was nothing.
     pub fn commit(&self) -> Result<Option<LogPosition>, Error> {
         let mut writing = self.writing();
         let chunk = writing.held.take().or_else(|| self.shared.journal.take());
         chunk.map(|chunk| self.write(&mut writing, chunk)).transpose()
     }
 
-    /// Does one thing that keeps the house: retires a part of the journal or merges segments. None: there
-    /// was nothing to do.
+    /// Does one thing that keeps the house: retires a part of the journal or merges segments. None:
+    /// there was nothing to do.
     pub fn keep_house(&self) -> Result<Option<Vec<Moved>>, Error> {
         let outcome = self.keeper().step();
         self.stop_if_failed(outcome)
@@ -326,8 +333,8 @@ fn create_if_new(disk: &dyn Disk, identity: u64) -> Result<(), Error> {
 
 /// Writes the last part of the journal again, up to its last whole record, and syncs it.
 ///
-/// What was read may never have reached the disk: the process was killed, or its sync failed, and the
-/// system answers from memory. Nothing may be built on it before it is durable.
+/// What was read may never have reached the disk: the process was killed, or its sync failed, and
+/// the system answers from memory. Nothing may be built on it before it is durable.
 fn make_durable(disk: &dyn Disk, part: &FullFile, records_end: usize) -> Result<(), Error> {
     let name = FileName::Journal(part.sequence).to_string();
     let mut octets = record_file::read_whole(disk, &name)?;

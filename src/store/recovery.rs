@@ -1,4 +1,5 @@
-//! What a data directory holds after whatever happened to it: every whole record, and what is missing.
+//! What a data directory holds after whatever happened to it: every whole record, and what is
+//! missing.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, vec};
 
@@ -45,7 +46,8 @@ pub struct Report {
     pub backlog_messages: u64,
     pub queues: usize,
     pub facts: usize,
-    /// The end of the journal was being written when the power failed: cut at the last whole record.
+    /// The end of the journal was being written when the power failed: cut at the last whole
+    /// record.
     pub torn: Option<TornEnd>,
     /// What damage has taken; empty unless recovery was allowed to go on without it.
     pub losses: Vec<Error>,
@@ -132,7 +134,8 @@ impl JournalReading<'_> {
             let octets = record_file::read_whole(self.disk, &name)?;
             match Head::read(&octets, self.summary.store, sequence)? {
                 Some(head) => heads.push(head),
-                // Of a file without a head nothing was ever durable, unless a second chunk proves it.
+                // Of a file without a head nothing was ever durable, unless a second chunk proves
+                // it.
                 None if self.is_second_chunk_in(&octets, sequence) => {
                     let octets = octets.len() as u64;
                     self.lose(sequence, 0, Damage::Head, Loss { octets, records: None })?;
@@ -155,21 +158,23 @@ impl JournalReading<'_> {
         let name = FileName::Journal(head.sequence).to_string();
         let octets = record_file::read_whole(self.disk, &name)?;
         let mut walk = Walk::new(&octets, head, next.map(|next| next.previous_end));
-        loop {
-            match walk.step() {
-                Step::Record(..) => self.report.records += 1,
+        let mut torn = None;
+        while torn.is_none() {
+            torn = match walk.step() {
+                Step::Record(..) => {
+                    self.report.records += 1;
+                    None
+                }
                 Step::Damaged { what, resume } => {
                     self.lose_part(&mut walk, what, resume, next)?;
-                    let Some(_) = resume else { break };
+                    resume.is_none().then_some(false)
                 }
-                Step::End { torn } => {
-                    self.records_end = walk.offset();
-                    let offset = self.records_end as u64;
-                    self.report.torn = torn.then_some(TornEnd { file: name, offset });
-                    break;
-                }
-            }
+                Step::End { torn } => Some(torn),
+            };
         }
+        self.records_end = walk.offset();
+        let offset = self.records_end as u64;
+        self.report.torn = torn.unwrap_or(false).then_some(TornEnd { file: name, offset });
         let end = walk.chunk_end() as u64;
         self.report.journal_files += 1;
         self.report.journal_octets += end;
@@ -194,7 +199,7 @@ impl JournalReading<'_> {
         let (at, due, sequence) = (walk.offset(), walk.next_log(), walk.sequence());
         let end = resume.unwrap_or_else(|| walk.length());
         resume.into_iter().for_each(|resume| walk.resume(resume));
-        let found = resume.map(|_| walk.next_log()).or(next.map(|next| next.first_log));
+        let found = resume.map(|_| walk.next_log()).or_else(|| next.map(|next| next.first_log));
         let octets = end.saturating_sub(at) as u64;
         let records = found.map(|found| found.saturating_sub(due));
         self.lose(sequence, at as u64, what, Loss { octets, records })
@@ -259,14 +264,8 @@ pub struct Recovered {
     /// The last record of the journal.
     pub last: LogPosition,
     pub report: Report,
-    pub(super) records: Records,
-}
-
-impl Recovered {
     /// Every record since the checkpoint, in order.
-    pub fn records(self) -> Records {
-        self.records
-    }
+    pub records: Records,
 }
 
 /// A record that came back.

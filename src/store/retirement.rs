@@ -1,4 +1,5 @@
-//! When a part of the journal may go: what is alive in it moves to a segment; sparse segments merge.
+//! When a part of the journal may go: what is alive in it moves to a segment; sparse segments
+//! merge.
 
 use std::collections::{BTreeMap, BTreeSet};
 

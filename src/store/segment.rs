@@ -37,8 +37,8 @@ pub(super) struct Mover {
 /// A slice as it was written.
 pub(super) type Written = (QueueId, Position, Slice);
 
-/// Writes segment `number` with `movers`, sorted by queue and position, and makes it durable, but not
-/// yet its name. `parted` says that two messages in a row may not be in one slice.
+/// Writes segment `number` with `movers`, sorted by queue and position, and makes it durable, but
+/// not yet its name. `parted` says that two messages in a row may not be in one slice.
 pub(super) fn write(
     disk: &dyn Disk,
     (store, number): (u64, u64),
@@ -104,8 +104,8 @@ fn octets_of<'a>(mover: &Mover, buffers: &'a [Bytes]) -> &'a [u8] {
     &buffers[mover.buffer as usize][start..start + mover.length as usize]
 }
 
-/// The distance to the message before; then either zero and where the octets are shared, or one more
-/// than their length and the octets.
+/// The distance to the message before; then either zero and where the octets are shared, or one
+/// more than their length and the octets.
 fn encode_message(payload: &mut Vec<u8>, mover: &Mover, previous: Position, buffers: &[Bytes]) {
     put_varint(payload, mover.position.0 - previous.0);
     if mover.shared_at > 0 {

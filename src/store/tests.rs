@@ -166,7 +166,7 @@ fn a_record_larger_than_a_file_has_a_file_of_its_own() {
 #[test]
 fn a_second_owner_is_told_which_directory_is_in_use() {
     let bench = Bench::new();
-    let error = Store::open(Arc::new(bench.disk.clone()), OPTIONS).map(drop).unwrap_err();
+    let error = Store::open(Arc::new(bench.disk), OPTIONS).map(drop).unwrap_err();
     let directory = "(in memory)".to_owned();
     assert_eq!(error, Error::Locked { directory });
 }
@@ -181,10 +181,10 @@ fn a_cut_end_is_told_in_one_line() {
     // The second chunk begins in the third block; its payload behind a header of 48.
     bench.disk.corrupt(name, 2 * 4096 + 60);
     bench.disk.kill();
-    let (_, recovered) = Store::open(Arc::new(bench.disk.clone()), OPTIONS).unwrap();
+    let (_, recovered) = Store::open(Arc::new(bench.disk), OPTIONS).unwrap();
     let torn = recovered.report.torn.as_ref().unwrap().to_string();
     assert_eq!(torn, format!("{name} was cut at octet 8192, behind its last whole record"));
-    assert_eq!(recovered.records().count(), 1);
+    assert_eq!(recovered.records.count(), 1);
 }
 
 #[test]

@@ -9,14 +9,15 @@ use super::{
     segment::Segment,
 };
 
-/// Describes the store: what a start would find. Quick: segments are not read but for their indexes.
+/// Describes the store: what a start would find. Quick: segments are not read but for their
+/// indexes.
 pub fn stat(disk: &dyn Disk) -> Result<Report, Error> {
     let examined = recovery::examine(disk, false)?;
     Ok(examined.report)
 }
 
-/// Reads every octet that a start or a reader could ever need. The report lists what is damaged among
-/// its losses; nothing is lost by looking.
+/// Reads every octet that a start or a reader could ever need. The report lists what is damaged
+/// among its losses; nothing is lost by looking.
 pub fn verify(disk: &dyn Disk) -> Result<Report, Error> {
     let examined = recovery::examine(disk, true)?;
     let mut report = examined.report;

@@ -25,7 +25,7 @@ struct FilesState {
     full: VecDeque<FullFile>,
     spares: BTreeSet<u64>,
     next_spare: u64,
-    /// The file in use is more than a quarter full: time to have the next one ready.
+    /// The file in use is more than a quarter full, or there is none: have the next one ready.
     filling: bool,
 }
 
@@ -42,7 +42,9 @@ pub(super) struct FullFile {
 
 impl JournalFiles {
     pub(super) fn new(full: Vec<FullFile>) -> Self {
-        Self { state: Mutex::new(FilesState { full: full.into(), ..FilesState::default() }) }
+        // The first file is wanted ready as well: then its syncs touch no metadata either.
+        let (full, filling) = (full.into(), true);
+        Self { state: Mutex::new(FilesState { full, filling, ..FilesState::default() }) }
     }
 
     pub(super) fn full(&self) -> Vec<FullFile> {
@@ -120,8 +122,8 @@ impl Writer {
 
     /// Writes a chunk and syncs it. `Ok` says that it is durable.
     ///
-    /// A full disk leaves everything as it was, and the same chunk may be tried again. After any other
-    /// error nothing is ever written again: what a failed sync left behind cannot be known.
+    /// A full disk leaves everything as it was, and the same chunk may be tried again. After any
+    /// other error nothing is ever written again: what a failed sync left behind cannot be known.
     pub(super) fn commit(&mut self, chunk: &mut Chunk) -> Result<(), Error> {
         if let Some(error) = &self.failed {
             return Err(error.clone());

@@ -1,4 +1,5 @@
-//! The store on a disk that forgets, tears and fails: what was durable is there, once, and in order.
+//! The store on a disk that forgets, tears and fails: what was durable is there, once, and in
+//! order.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,11 +64,10 @@ impl Model {
         match entry {
             Entry::Enqueue { targets, message: octets } => {
                 let message = message(octets);
-                for (queue, position) in *targets {
-                    if !self.forgotten.contains(&queue.0) {
-                        let contents = self.queues.entry(queue.0).or_default();
-                        contents.insert(position.0, (message, 0));
-                    }
+                let known = targets.filter(|(queue, _)| !self.forgotten.contains(&queue.0));
+                for (queue, position) in known {
+                    let contents = self.queues.entry(queue.0).or_default();
+                    contents.insert(position.0, (message, 0));
                 }
             }
             Entry::Settle { queue, ranges } => {
@@ -302,7 +302,7 @@ fn rebuilt(store: &Store, recovered: Recovered, last: u64) -> Model {
         model.facts.insert(key.to_vec(), value.to_vec());
     }
     let mut due = None;
-    for record in recovered.records() {
+    for record in recovered.records {
         let record = record.unwrap();
         assert!(due.is_none_or(|due| due == record.log.0), "{:?} is out of order", record.log);
         due = Some(record.log.0 + 1);
@@ -449,18 +449,7 @@ fn arbitrary_octets_as_a_data_directory_never_panic() {
         let disk = MemoryDisk::default();
         for name in &names {
             let mut octets = life.disk.contents(name).unwrap();
-            let wild = life.dice.below(3) == 0;
-            for _ in 0..life.dice.below(30) {
-                let at = life.dice.below(octets.len() as u64 + 1) as usize;
-                match life.dice.below(4) {
-                    0 => octets.truncate(at.max(octets.len() / 2)),
-                    1 if wild => octets.splice(..at / 2, []).for_each(drop),
-                    _ => {
-                        let octet = life.dice.below(256) as u8;
-                        octets.get_mut(at).into_iter().for_each(|place| *place = octet);
-                    }
-                }
-            }
+            spoil(&mut octets, &mut life.dice);
             disk.place(name, &octets);
         }
         drop(verify::stat(&disk));
@@ -469,8 +458,23 @@ fn arbitrary_octets_as_a_data_directory_never_panic() {
         if let Ok((store, recovered)) = Store::open(Arc::new(disk), options) {
             let queues: Vec<_> = recovered.queues.keys().copied().collect();
             queues.iter().for_each(|queue| drop(store.read(*queue, Position(0))));
-            recovered.records().flatten().for_each(|record| record.entries().for_each(drop));
+            recovered.records.flatten().for_each(|record| record.entries().for_each(drop));
             while let Ok(Some(_)) = store.keep_house() {}
+        }
+    }
+}
+
+fn spoil(octets: &mut Vec<u8>, dice: &mut Dice) {
+    let wild = dice.below(3) == 0;
+    for _ in 0..dice.below(30) {
+        let at = dice.below(octets.len() as u64 + 1) as usize;
+        match dice.below(4) {
+            0 => octets.truncate(at.max(octets.len() / 2)),
+            1 if wild => octets.splice(..at / 2, []).for_each(drop),
+            _ => {
+                let octet = dice.below(256) as u8;
+                octets.get_mut(at).into_iter().for_each(|place| *place = octet);
+            }
         }
     }
 }

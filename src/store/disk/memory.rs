@@ -1,4 +1,5 @@
-//! A disk in memory that forgets what was not synced, tears what it was writing, and fails on demand.
+//! A disk in memory that forgets what was not synced, tears what it was writing, and fails on
+//! demand.
 
 use std::{
     collections::BTreeMap,
@@ -211,7 +212,8 @@ impl File {
         }
     }
 
-    /// A sync that fails leaves some of the writes behind for good: the system believes them written.
+    /// A sync that fails leaves some of the writes behind for good: the system believes them
+    /// written.
     fn fail_to_sync(&mut self, chance: &mut Chance) {
         for write in self.unsynced.drain(..) {
             if chance.below(2) == 0 {
@@ -244,7 +246,7 @@ impl Write {
     fn apply_in_part(self, octets: &mut Vec<u8>, chance: &mut Chance) {
         let Self::Octets(offset, written) = self else {
             return if chance.below(2) == 0 {
-                self.apply(octets)
+                self.apply(octets);
             };
         };
         let cut = chance.below(written.len() as u64 + 1) as usize;
