@@ -18,6 +18,10 @@ pub mod session;
 /// clock or task.
 pub mod broker;
 
+/// What survives a crash: the journal, the segments behind it, and the way back from them. Knows
+/// `model`, and does not interpret the records that it keeps.
+pub mod store;
+
 /// Every setting with its default and its unit. Knows `model`.
 pub mod config;
 

@@ -30,6 +30,9 @@ identity! {
 
     /// The place of a message in its queue, in the order of arrival; never reused.
     Position(u64);
+
+    /// A record's place in the journal, in the order in which records were appended.
+    LogPosition(u64);
 }
 
 /// One consumer, unique for the life of the node: its connection, and a serial number therein.

@@ -13,6 +13,7 @@ mod naming;
 pub mod octets;
 mod options;
 mod properties;
+mod ranges;
 mod refusal;
 mod table;
 
@@ -20,7 +21,7 @@ pub use arguments::LONGEST_MS;
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;
 pub use history::{Death, DeathReason, History, Place};
-pub use identity::{ChannelNumber, ConnectionId, ConsumerId, Position, QueueId};
+pub use identity::{ChannelNumber, ConnectionId, ConsumerId, LogPosition, Position, QueueId};
 pub use malformed::Malformed;
 pub use message::{
     DELIVERY_OVERHEAD, Delivery, Message, Outcome, PACKED_BODY_LIMIT, Publication, Published,
@@ -36,5 +37,6 @@ pub use options::{
     ConsumerOptions, DeadLetterOptions, ExchangeOptions, Overflow, QueueKind, QueueOptions,
 };
 pub use properties::{Properties, PropertyView, TableOctets};
+pub use ranges::{PositionRange, Ranges};
 pub use refusal::{ArgumentFault, Difference, ExpirationFault, Refusal, Resource, ResourceKind};
 pub use table::{DEEPEST, FieldTable};

@@ -12,3 +12,4 @@ mod queue;
 #[expect(dead_code, reason = "other tests draw by chance what these draw by dice")]
 mod random;
 mod steps;
+mod store;

@@ -1,0 +1,179 @@
+//! The face of the journal: records piled up in memory, to be written and synced together.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::model::LogPosition;
+
+use super::{
+    entry::Batch,
+    error::Error,
+    record::{HEADER, Header, Identity, Kind, PAYLOAD_LIMIT},
+};
+
+/// Records that wait for the disk. Appending is a copy under a lock that nobody keeps for long.
+#[derive(Debug)]
+pub struct Journal {
+    pending: Mutex<Pending>,
+    arrived: Condvar,
+    chunk_limit: usize,
+}
+
+/// Records that are written and synced together.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) octets: Vec<u8>,
+    pub(super) last: LogPosition,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    chunks: VecDeque<Chunk>,
+    /// Buffers that were written, to be filled again.
+    spare: Vec<Vec<u8>>,
+    last: u64,
+    /// Octets appended and not yet durable, those being written included.
+    octets: usize,
+    waiting: bool,
+    resumed: bool,
+    closed: bool,
+    failure: Option<String>,
+}
+
+impl Journal {
+    /// A journal whose last record so far is `last`, written in chunks of about `chunk_limit`
+    /// octets.
+    pub(super) fn new(last: LogPosition, chunk_limit: usize) -> Self {
+        let pending = Mutex::new(Pending { last: last.0, ..Pending::default() });
+        Self { pending, arrived: Condvar::new(), chunk_limit }
+    }
+
+    /// Appends the batch as one record and empties it. Nothing is durable until the sync is
+    /// reported.
+    pub fn append(&self, batch: &mut Batch) -> Result<LogPosition, Error> {
+        let payload = batch.octets();
+        if payload.len() > PAYLOAD_LIMIT {
+            return Err(Error::TooLarge { octets: payload.len(), limit: PAYLOAD_LIMIT });
+        }
+        let mut header = Header::of(Kind::Entries, 0, Identity::default(), payload);
+        let mut pending = self.pending();
+        if let Some(cause) = &pending.failure {
+            return Err(Error::Failed { cause: cause.clone() });
+        }
+        if pending.closed {
+            return Err(Error::Closed);
+        }
+        pending.last += 1;
+        header.log = pending.last;
+        header.identity.index = pending.last;
+        pending.octets += header.record_length();
+        let position = LogPosition(pending.last);
+        let chunk = pending.chunk_for(header.record_length(), self.chunk_limit);
+        chunk.last = position;
+        chunk.octets.extend_from_slice(&header.unsealed());
+        chunk.octets.extend_from_slice(payload);
+        if pending.waiting {
+            pending.waiting = false;
+            self.arrived.notify_one();
+        }
+        drop(pending);
+        batch.clear();
+        Ok(position)
+    }
+
+    /// The position of the last record that was appended.
+    pub fn last(&self) -> LogPosition {
+        LogPosition(self.pending().last)
+    }
+
+    /// Octets in memory that are not yet durable: who appends faster than the disk writes should
+    /// wait.
+    pub fn pending_octets(&self) -> usize {
+        self.pending().octets
+    }
+
+    /// Takes what has piled up, if anything has.
+    pub(super) fn take(&self) -> Option<Chunk> {
+        self.pending().chunks.pop_front()
+    }
+
+    /// Gives a chunk's buffer back once it is durable.
+    pub(super) fn recycle(&self, mut chunk: Chunk) {
+        let mut pending = self.pending();
+        pending.octets -= chunk.octets.len();
+        if pending.spare.len() < 2 && chunk.octets.capacity() <= 2 * self.chunk_limit {
+            chunk.octets.clear();
+            pending.spare.push(chunk.octets);
+        }
+    }
+
+    /// Refuses every further record.
+    pub(super) fn fail(&self, cause: &Error) {
+        let mut pending = self.pending();
+        if pending.failure.is_none() {
+            pending.failure = Some(cause.to_string());
+        }
+        pending.chunks.clear();
+    }
+
+    /// Why the journal refuses records, if it does.
+    pub fn failure(&self) -> Option<String> {
+        self.pending().failure.clone()
+    }
+
+    /// Refuses further records and lets those appended be written.
+    pub(super) fn close(&self) {
+        self.pending().closed = true;
+        self.arrived.notify_all();
+    }
+
+    /// Tries again after the disk was full.
+    pub(super) fn resume(&self) {
+        self.pending().resumed = true;
+        self.arrived.notify_all();
+    }
+
+    /// Waits for records. None: the journal is closed and everything was taken.
+    pub(super) fn wait(&self) -> Option<Chunk> {
+        let mut pending = self.pending();
+        loop {
+            if let Some(chunk) = pending.chunks.pop_front() {
+                return Some(chunk);
+            }
+            if pending.closed {
+                return None;
+            }
+            pending.waiting = true;
+            pending = self.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until somebody says that there is room again. False: the journal is closed.
+    pub(super) fn wait_for_room(&self) -> bool {
+        let mut pending = self.pending();
+        while !pending.resumed && !pending.closed {
+            pending = self.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner);
+        }
+        pending.resumed = false;
+        !pending.closed
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    /// The chunk that a record of so many octets goes to: the last one, or a new one when that is
+    /// full.
+    fn chunk_for(&mut self, length: usize, limit: usize) -> &mut Chunk {
+        let has_room = |chunk: &Chunk| chunk.octets.len() + length.max(HEADER) <= limit;
+        if !self.chunks.back().is_some_and(has_room) {
+            let octets = self.spare.pop().unwrap_or_default();
+            self.chunks.push_back(Chunk { octets, last: LogPosition::default() });
+        }
+        self.chunks.back_mut().expect("one was pushed if there was none")
+    }
+}
