@@ -15,9 +15,7 @@ use crate::{
     wire::{
         basic::PublishView,
         frame::{self, FrameKind, FrameView, HEAD},
-        method::{
-            ChannelClose, ChannelOpenOk, ConnectionBlocked, ConnectionUpdateSecretOk, Method, peek,
-        },
+        method::{ChannelOpenOk, ConnectionBlocked, ConnectionUpdateSecretOk, Method, peek},
     },
 };
 
@@ -265,7 +263,7 @@ impl Session {
                 self.channels.remove(&frame.channel);
             }
             (FrameKind::Method, (20, 40)) => {
-                channel.close_crossed(&ChannelClose::default(), &mut self.connection);
+                channel.close_crossed(&mut self.connection);
             }
             (FrameKind::Method, id @ (20, 10)) => {
                 return self.raise(0, Fault::ChannelAlreadyOpen.by(id), frame.size(), now);

@@ -10,7 +10,7 @@ use crate::{
         exception::{Exception, NO_METHOD},
         request::Operation,
     },
-    wire::method::{ChannelClose, ChannelCloseOk},
+    wire::method::ChannelCloseOk,
 };
 
 /// Whether a channel lives, and who ended it.
@@ -92,7 +92,7 @@ impl Channel {
     }
 
     /// The client's own close crossed the server's: it is answered, and changes nothing.
-    pub(in crate::session) fn close_crossed(&self, _: &ChannelClose, connection: &mut Connection) {
+    pub(in crate::session) fn close_crossed(&self, connection: &mut Connection) {
         connection.outgoing.method(self.number, ChannelCloseOk {});
     }
 
