@@ -216,7 +216,6 @@ impl Bench {
             message: message.clone(),
             priority,
             time_to_live: None,
-            persistent: false,
         }));
     }
 

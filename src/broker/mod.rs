@@ -22,9 +22,12 @@ mod tests;
 pub mod topology;
 mod virtual_host;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    iter,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use dashmap::DashMap;
@@ -137,14 +140,6 @@ impl Broker {
         self.see_to(hosted, aftermath, now);
     }
 
-    /// Enqueues a dead letter. What dies of it in turn is in the courier's bag, who is under way.
-    fn enqueue_one(&self, hosted: &Hosted, arrival: Arrival, now: Moment) {
-        let aftermath = hosted.enqueue([arrival].into_iter(), |_, _| {}, self.around(now));
-        if aftermath.over {
-            self.remove(hosted);
-        }
-    }
-
     fn subscribe(
         &self,
         hosted: &Hosted,
@@ -220,7 +215,8 @@ impl Broker {
         }
     }
 
-    /// Routes one dead letter from its dead-letter exchange into the queues it reaches.
+    /// Routes one dead letter from its dead-letter exchange into the queues it reaches. What dies
+    /// of it in turn waits in the bag of the courier, who is under way.
     fn deliver_letter(&self, letter: &Letter, now: Moment) {
         let Some(options) = &letter.queue.options.dead_letter else { return };
         let buried =
@@ -230,10 +226,11 @@ impl Broker {
         topology.route(&buried.message, &buried.further_keys, &mut ids);
         drop(topology);
         for hosted in self.queues(&ids) {
-            if !dead_letter::is_cycle(&buried.message, &hosted.record.name) {
-                let arrival = arrival(buried.message.clone());
-                self.enqueue_one(&hosted, arrival, now);
+            if dead_letter::is_cycle(&buried.message, &hosted.record.name) {
+                continue;
             }
+            let arrivals = iter::once(arrival(buried.message.clone()));
+            self.enqueue(&hosted, arrivals, |_, _| {}, now);
         }
     }
 
@@ -255,6 +252,6 @@ impl Broker {
 /// A dead letter as an arrival: it has a priority, but no time to live of its own any more.
 fn arrival(message: Message) -> Arrival {
     let view = PropertyView::of(message.properties()).unwrap_or_default();
-    let (priority, persistent) = (view.priority.unwrap_or(0), view.delivery_mode == Some(2));
-    Arrival { message, priority, time_to_live: None, persistent }
+    let priority = view.priority.unwrap_or(0);
+    Arrival { message, priority, time_to_live: None }
 }

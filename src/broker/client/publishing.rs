@@ -126,7 +126,7 @@ impl Client {
             return Err(Refusal::NoReplyConsumer);
         }
         let time_to_live = view.expiration.map(time_to_live).transpose()?;
-        let (priority, persistent) = (view.priority.unwrap_or(0), view.delivery_mode == Some(2));
+        let priority = view.priority.unwrap_or(0);
         let recipients = if is_plain { None } else { Some(Recipients::separate(message.clone())?) };
         self.check_user(&view)?;
 
@@ -141,7 +141,7 @@ impl Client {
         if wants_reply {
             message = self.with_reply_name(channel, &message);
         }
-        let arrival = Arrival { message, priority, time_to_live, persistent };
+        let arrival = Arrival { message, priority, time_to_live };
         Ok(Routed { channel, mandatory, confirm, arrival, route })
     }
 
@@ -181,7 +181,6 @@ impl Client {
             self.finish(run, said, now);
         }
         if route.queues.is_empty() {
-            self.finish(run, said, now);
             let taken = self.broker.replies.deliver(&arrival.message);
             if mandatory && !taken {
                 said.push(Published::Unroutable { channel, message: arrival.message });
@@ -197,6 +196,9 @@ impl Client {
     /// Enqueues the run, and tells who awaits a confirm.
     fn finish(&mut self, run: &mut Run, said: &mut Vec<Published>, now: Moment) {
         let Run { route, arrivals, senders } = run;
+        if arrivals.is_empty() {
+            return;
+        }
         let Some((last, others)) = route.queues.split_last() else { return };
         for queue in others {
             let note = |index: usize, accepted: bool| senders[index].refused |= !accepted;

@@ -41,8 +41,6 @@ pub struct Arrival {
     pub priority: u8,
     /// The message's own `expiration`.
     pub time_to_live: Option<Duration>,
-    /// `delivery_mode` 2.
-    pub persistent: bool,
 }
 
 /// A consumer that wants to attach.

@@ -460,7 +460,7 @@ impl Bench {
 
     fn enqueue_as(&mut self, body: &'static str, priority: u8, time_to_live: Option<Duration>) {
         let message = message(body);
-        let arrival = Arrival { message, priority, time_to_live, persistent: false };
+        let arrival = Arrival { message, priority, time_to_live };
         self.apply(Command::Enqueue(arrival));
     }
 
