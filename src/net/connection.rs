@@ -53,6 +53,8 @@ pub(super) struct Connection<S, B> {
     output: VecDeque<Bytes>,
     output_octets: usize,
     read_size: usize,
+    /// Whose turn it is to be tried first, of reading and writing.
+    reads_first: bool,
 }
 
 /// Why a sleeping connection's task goes on.
@@ -82,6 +84,7 @@ where
             output: VecDeque::new(),
             output_octets: 0,
             read_size: SMALL_READ,
+            reads_first: false,
         }
     }
 
@@ -95,13 +98,14 @@ where
             match wake {
                 Wake::Received => session.received(now),
                 Wake::Flushed => session.flushed(now),
-                Wake::Due => {
-                    session.tick(now);
-                    // Deadlines are seldom: by now, a burst of input is over.
-                    self.read_size = SMALL_READ;
-                }
-                Wake::Notified => {}
+                Wake::Notified | Wake::Due => {}
                 Wake::Ended => break,
+            }
+            // A client that never pauses keeps the timer from being looked at.
+            if session.deadline().is_some_and(|(deadline, _reason)| deadline <= now) {
+                session.tick(now);
+                // Deadlines are seldom: by now, a burst of input is over.
+                self.read_size = SMALL_READ;
             }
             self.work(now);
             if self.read_size == LARGE_READ {
@@ -137,6 +141,13 @@ where
     }
 
     fn poll_wake(&mut self, context: &mut Context<'_>) -> Poll<Wake> {
+        // In turn, so that a client that takes all it is sent is still heard.
+        self.reads_first = !self.reads_first;
+        if self.reads_first
+            && let Poll::Ready(wake) = self.poll_input(context)
+        {
+            return Poll::Ready(wake);
+        }
         if !self.output.is_empty() {
             match self.poll_write(context) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Wake::Flushed),
@@ -144,9 +155,8 @@ where
                 Poll::Pending => {}
             }
         }
-        if self.talk.session.wants_input()
-            && self.output_octets < OUTPUT_LIMIT
-            && let Poll::Ready(wake) = self.poll_read(context)
+        if !self.reads_first
+            && let Poll::Ready(wake) = self.poll_input(context)
         {
             return Poll::Ready(wake);
         }
@@ -158,6 +168,14 @@ where
             return Poll::Ready(Wake::Due);
         }
         Poll::Pending
+    }
+
+    /// Reads, unless back-pressure forbids it.
+    fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<Wake> {
+        if !self.talk.session.wants_input() || self.output_octets >= OUTPUT_LIMIT {
+            return Poll::Pending;
+        }
+        self.poll_read(context)
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Wake> {

@@ -7,6 +7,8 @@ mod connection;
 mod conversation;
 mod listener;
 mod outbox;
+#[cfg(test)]
+mod tests;
 
 pub use clock::Clock;
 pub use connection::Peer;
