@@ -11,9 +11,9 @@ use std::{
 };
 
 use leveret::{
-    model::{LogPosition, Position, PositionRange, QueueId},
+    model::{Batch, LogPosition, Position, PositionRange, QueueId},
     store::{
-        Batch, Error, Moved, Options, Store, Witness,
+        Error, Moved, Options, Store, Witness,
         committer::{self, Committer},
         disk::{Disk, file::Folder},
     },

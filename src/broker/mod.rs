@@ -35,7 +35,7 @@ use dashmap::DashMap;
 pub use self::{
     access::Users,
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
-    ports::{Outbox, Timer},
+    ports::{Journal, Outbox, Timer},
     routing::{Binding, Destination},
     schedule::Schedule,
     topology::{ExchangeDeclaration, QueueDeclaration},

@@ -1,8 +1,11 @@
-//! What the broker asks of the world: a way into each connection, and a clock that wakes queues.
+//! What the broker asks of the world: a way into each connection, a clock that wakes queues, and a
+//! journal of what must survive a crash.
 
 use std::fmt::Debug;
 
-use crate::model::{ConsumerId, Delivery, Moment, QueueId};
+use bytes::Bytes;
+
+use crate::model::{Batch, ConsumerId, Delivery, LogPosition, Moment, Position, QueueId};
 
 /// The way into one connection, from anywhere. Called under a queue's lock, so it must not block.
 pub trait Outbox: Debug + Send + Sync {
@@ -21,4 +24,27 @@ pub trait Timer: Debug + Send + Sync {
 
     /// The queue is gone: it is woken no more.
     fn forget(&self, queue: QueueId);
+}
+
+/// Where that is written which must survive a crash, and from where long queues read.
+///
+/// Called under queues' locks and topologies' locks, so it must not wait: [`Self::append`] is a
+/// copy into memory, and only [`Self::read`] may touch the disk.
+pub trait Journal: Debug + Send + Sync {
+    /// Appends the batch as one record and empties it: all of it survives a crash, or nothing. It
+    /// does once [`Self::durable`] has reached the position that is returned.
+    ///
+    /// After a failed write nothing is appended any more, and the position is one that is never
+    /// reached.
+    fn append(&self, batch: &mut Batch) -> LogPosition;
+
+    /// Everything up to this position survives a crash.
+    fn durable(&self) -> LogPosition;
+
+    /// Asks for [`super::Broker::wake`] to be called for `queue` once `position` is durable.
+    fn wake_when_durable(&self, position: LogPosition, queue: QueueId);
+
+    /// Messages of a queue that have moved out of the journal, from `from` on, in order: some, but
+    /// not all of them. Empty when there are no more; `None` when they cannot be read.
+    fn read(&self, queue: QueueId, from: Position) -> Option<Vec<(Position, Bytes)>>;
 }

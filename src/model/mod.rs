@@ -1,6 +1,8 @@
 //! The words everyone uses: plain data, validated on construction, knowing nobody.
 
 mod arguments;
+mod batch;
+pub(crate) mod compact;
 mod credit;
 mod field_value;
 mod history;
@@ -18,6 +20,7 @@ mod refusal;
 mod table;
 
 pub use arguments::LONGEST_MS;
+pub use batch::{Batch, Entries, Entry, Meaningless, Spans, Targets, entries};
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;
 pub use history::{Death, DeathReason, History, Place};

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::model::{Position, PositionRange, QueueId, Ranges};
+use crate::model::{
+    Position, PositionRange, QueueId, Ranges,
+    compact::{Reader, put_octets, put_varint},
+};
 
 use super::{
     backlog::{Backlog, QueueBacklog},
-    codec::{Reader, put_octets, put_varint},
     disk::Disk,
     error::{Damage, Error, Operation},
     names::{CHECKPOINT, FileName, NEW_CHECKPOINT},

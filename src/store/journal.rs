@@ -5,10 +5,9 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::model::LogPosition;
+use crate::model::{Batch, LogPosition};
 
 use super::{
-    entry::Batch,
     error::Error,
     record::{HEADER, Header, Identity, Kind, PAYLOAD_LIMIT},
 };

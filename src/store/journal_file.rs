@@ -1,8 +1,9 @@
 //! One file of the journal: its head, and the way through its chunks that tells a torn end from
 //! damage.
 
+use crate::model::compact::Reader;
+
 use super::{
-    codec::Reader,
     error::{Damage, Error},
     names::FileName,
     record::{self, FORMAT_VERSION, Header, STARTS_CHUNK},

@@ -7,10 +7,8 @@
 
 mod backlog;
 mod checkpoint;
-mod codec;
 pub mod committer;
 pub mod disk;
-pub mod entry;
 mod error;
 mod journal;
 mod journal_file;
@@ -31,11 +29,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use crate::model::{LogPosition, Position, QueueId};
+use crate::model::{Batch, LogPosition, Position, QueueId};
 
 pub use backlog::QueueBacklog;
 pub use checkpoint::Facts;
-pub use entry::{Batch, Entry};
 pub use error::{Damage, Error, Loss, Operation};
 pub use journal::Journal;
 pub use keeper::Moved;

@@ -1,6 +1,7 @@
 //! A record: a header with checksums, and a payload that is not interpreted here.
 
-use super::{codec::Reader, error::Damage};
+use super::error::Damage;
+use crate::model::compact::Reader;
 
 /// The octets of a record's header. See `docs/storage-format.md`.
 pub const HEADER: usize = 48;
@@ -19,7 +20,7 @@ const HEADER_CHECK: std::ops::Range<usize> = 4..8;
 /// What a payload is. Zero is no kind, so that zeros are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Entries that hold together, see [`super::entry`].
+    /// Entries that hold together, see [`crate::model::Batch`].
     Entries,
     /// Messages of one queue in a segment, in the order of their positions.
     Slice,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::model::compact::Reader;
+
 use super::{
-    codec::Reader,
     disk::{Disk, DiskFile},
     error::{Damage, Error, Operation},
     record::{self, FORMAT_VERSION, HEADER, Header, Identity, Kind},

@@ -5,13 +5,12 @@ use std::{collections::BTreeMap, fmt, sync::Arc, vec};
 
 use bytes::Bytes;
 
-use crate::model::{LogPosition, QueueId};
+use crate::model::{Entries, LogPosition, QueueId, entries};
 
 use super::{
     backlog::{Backlog, QueueBacklog},
     checkpoint::{self, Facts, Summary},
     disk::Disk,
-    entry::{Entries, entries},
     error::{Damage, Error, Loss, Operation},
     journal_file::{BLOCK, Head, Step, Walk},
     names::{CHECKPOINT, FileName},

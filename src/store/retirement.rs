@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::model::{Position, PositionRange, QueueId, Ranges};
+use crate::model::{Entry, Meaningless, Position, PositionRange, QueueId, Ranges, entries};
 
 use super::{
     backlog::{Backlog, SegmentShare},
     checkpoint::Facts,
     disk::Disk,
-    entry::{Entry, Meaningless, entries},
     error::{Damage, Error},
     names::FileName,
     record_file, recovery,

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::model::{Position, QueueId};
+use crate::model::{
+    Position, QueueId,
+    compact::{Reader, put_varint},
+};
 
 use super::{
     backlog::{Backlog, SegmentShare, Slice},
-    codec::{Reader, put_varint},
     disk::Disk,
     error::{Damage, Error},
     names::FileName,

@@ -9,9 +9,9 @@ use std::{
 };
 
 use leveret::{
-    model::{LogPosition, Position, PositionRange, QueueId},
+    model::{Batch, Entry, LogPosition, Position, PositionRange, QueueId},
     store::{
-        Batch, Entry, Error, Options, Recovered, Store,
+        Error, Options, Recovered, Store,
         disk::memory::{Faults, MemoryDisk},
         verify,
     },
@@ -188,7 +188,7 @@ impl Life {
             self.draw(&mut batch, &model);
             let written = batch.octets().to_vec();
             model = self.history.last().unwrap().clone();
-            let entries = leveret::store::entry::entries(&written);
+            let entries = leveret::model::entries(&written);
             entries.for_each(|entry| model.apply(&entry.unwrap()));
         }
         let position = store.append(&mut batch)?;

@@ -1,9 +1,9 @@
-//! Numbers and octets, written little-endian, read without trust.
+//! Numbers and octets as the store has them: little-endian, and read without trust.
 
 /// Appends a number in groups of seven bits, the lowest first; all but the last have the top bit
 /// set.
 #[inline]
-pub(super) fn put_varint(octets: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_varint(octets: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         octets.push(number as u8 | 0x80);
         number >>= 7;
@@ -12,47 +12,47 @@ pub(super) fn put_varint(octets: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Appends octets behind their number.
-pub(super) fn put_octets(octets: &mut Vec<u8>, value: &[u8]) {
+pub(crate) fn put_octets(octets: &mut Vec<u8>, value: &[u8]) {
     put_varint(octets, value.len() as u64);
     octets.extend_from_slice(value);
 }
 
 /// Reads from the front of octets. `None` means that they end too early or mean nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(octets: &'a [u8]) -> Self {
+    pub(crate) fn new(octets: &'a [u8]) -> Self {
         Self { rest: octets }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     #[inline]
-    pub(super) fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(*first)
     }
 
-    pub(super) fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
     #[inline]
-    pub(super) fn varint(&mut self) -> Option<u64> {
+    pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let octet = self.u8()?;
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(taken)
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
 
     /// Octets behind their number.
     #[inline]
-    pub(super) fn octets(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn octets(&mut self) -> Option<&'a [u8]> {
         let count = usize::try_from(self.varint()?).ok()?;
         self.take(count)
     }

@@ -1,9 +1,10 @@
 //! What a record says: changes of queues and of the topology, in a batch that holds or fails as
 //! one.
 
-use crate::model::{Position, PositionRange, QueueId};
-
-use super::codec::{Reader, put_octets, put_varint};
+use super::{
+    Position, PositionRange, QueueId,
+    compact::{Reader, put_octets, put_varint},
+};
 
 const ENQUEUE: u8 = 1;
 const SETTLE: u8 = 2;
