@@ -60,19 +60,22 @@ pub struct Broker {
     next_queue: AtomicU64,
     users: Users,
     timer: Arc<dyn Timer>,
+    /// Absent: nothing survives the broker.
+    journal: Option<Arc<dyn Journal>>,
     courier: Courier,
     replies: client::ReplyRegistry,
 }
 
 impl Broker {
-    /// A broker without a virtual host.
-    pub fn new(timer: Arc<dyn Timer>, users: Users) -> Self {
+    /// A broker without a virtual host. Without a journal nothing survives it.
+    pub fn new(timer: Arc<dyn Timer>, users: Users, journal: Option<Arc<dyn Journal>>) -> Self {
         Self {
             virtual_hosts: DashMap::new(),
             queues: DashMap::new(),
             next_queue: AtomicU64::new(1),
             users,
             timer,
+            journal,
             courier: Courier::default(),
             replies: client::ReplyRegistry::default(),
         }

@@ -33,7 +33,7 @@ fn at(seconds: u64) -> Moment {
 }
 
 fn client() -> Client {
-    let broker = Broker::new(Arc::new(Nowhere), Users::default());
+    let broker = Broker::new(Arc::new(Nowhere), Users::default(), None);
     let home = VirtualHostName::from_static("/");
     broker.add_virtual_host(home.clone());
     let id = ConnectionId(1);

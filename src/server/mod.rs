@@ -174,7 +174,7 @@ pub(crate) fn make_broker(
     let mut users = Users::default();
     let only_from_here = config.loopback_users.contains(&config.default_user);
     users.add(&config.default_user, &config.default_password, only_from_here);
-    let broker = Broker::new(timer, users);
+    let broker = Broker::new(timer, users, None);
     broker.add_virtual_host(virtual_host);
     Ok(Arc::new(broker))
 }

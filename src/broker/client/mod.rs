@@ -6,7 +6,7 @@ mod publishing;
 mod replies;
 mod routes;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 #[cfg(test)]
 pub(super) use self::replies::REPLY_QUEUE;
@@ -19,8 +19,8 @@ pub use self::{
 use self::{publishing::Transaction, routes::RouteCache};
 use super::{Broker, hosted::Hosted, ports::Outbox, virtual_host::VirtualHost};
 use crate::model::{
-    ChannelNumber, ConnectionId, ConsumerId, Moment, Names, QueueId, QueueName, Refusal,
-    ShortString, VirtualHostName,
+    ChannelNumber, ConnectionId, ConsumerId, LogPosition, Moment, Names, QueueId, QueueName,
+    Refusal, ShortString, VirtualHostName,
 };
 
 /// A connection's way into the broker.
@@ -39,6 +39,8 @@ pub struct Client {
     transactions: BTreeMap<ChannelNumber, Transaction>,
     /// The names under which the channels' consumers of direct replies are reached.
     reply_names: BTreeMap<ChannelNumber, ShortString>,
+    /// The last record that the operation under way has written.
+    awaited: LogPosition,
 }
 
 impl Client {
@@ -60,12 +62,18 @@ impl Client {
             routes: RouteCache::default(),
             transactions: BTreeMap::new(),
             reply_names: BTreeMap::new(),
+            awaited: LogPosition::default(),
         }
     }
 
     /// Whose connection this is.
     pub fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// What must be durable before the last operation is answered: its records. Asked once.
+    pub fn take_awaited(&mut self) -> LogPosition {
+        mem::take(&mut self.awaited)
     }
 
     /// Lets the user in.
