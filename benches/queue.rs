@@ -216,6 +216,7 @@ impl Bench {
             message: message.clone(),
             priority,
             time_to_live: None,
+            persistent: false,
         }));
     }
 

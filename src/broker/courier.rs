@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Broker, topology::QueueRecord, virtual_host::VirtualHost};
-use crate::model::{DeathReason, Message, Moment};
+use crate::model::{DeathReason, Message, Moment, Position};
 
 /// Dead letters of all queues, in the order in which the messages died.
 ///
@@ -27,20 +27,15 @@ struct Round {
 pub(super) struct Letter {
     pub(super) message: Message,
     pub(super) reason: DeathReason,
+    /// Its place in the queue, where it is still written as being.
+    pub(super) from: Option<Position>,
     pub(super) queue: Arc<QueueRecord>,
     pub(super) home: Arc<VirtualHost>,
 }
 
 impl Courier {
     /// Takes a letter in.
-    pub(super) fn receive(
-        &self,
-        message: Message,
-        reason: DeathReason,
-        queue: Arc<QueueRecord>,
-        home: &Arc<VirtualHost>,
-    ) {
-        let letter = Letter { message, reason, queue, home: Arc::clone(home) };
+    pub(super) fn receive(&self, letter: Letter) {
         self.lock().letters.push_back(letter);
     }
 

@@ -22,12 +22,9 @@ mod tests;
 pub mod topology;
 mod virtual_host;
 
-use std::{
-    iter,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use dashmap::DashMap;
@@ -43,14 +40,20 @@ pub use self::{
 
 use self::{
     courier::{Courier, Letter},
-    hosted::{Aftermath, Counts, Hosted, Surroundings, Taken},
-    queue::{Arrival, Command, Subscription},
+    hosted::{Aftermath, Counts, Fate, Hosted, Surroundings, Taken, Together},
+    queue::{Arrival, Command, Kept, Subscription},
     virtual_host::VirtualHost,
 };
 use crate::model::{
-    ConnectionId, ConsumerId, Message, Moment, PropertyView, QueueId, QueueName, Refusal,
-    VirtualHostName,
+    ConnectionId, ConsumerId, LogPosition, Message, Moment, Position, PropertyView, QueueId,
+    QueueName, Refusal, VirtualHostName,
 };
+
+/// Enqueued under the same locks: messages times queues. So nobody waits for long at a queue.
+const ENQUEUED_AT_ONCE: usize = 4096;
+
+/// The `delivery_mode` of messages that are to survive a restart.
+const PERSISTENT: u8 = 2;
 
 /// All virtual hosts and queues of a node.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ pub struct Broker {
     journal: Option<Arc<dyn Journal>>,
     courier: Courier,
     replies: client::ReplyRegistry,
+    /// Memory is short: messages that must wait are written, transient ones too.
+    saves_memory: AtomicBool,
 }
 
 impl Broker {
@@ -78,6 +83,7 @@ impl Broker {
             journal,
             courier: Courier::default(),
             replies: client::ReplyRegistry::default(),
+            saves_memory: AtomicBool::new(false),
         }
     }
 
@@ -101,6 +107,20 @@ impl Broker {
     /// Wakes a queue at a moment it asked for.
     pub fn wake(&self, queue: QueueId, now: Moment) {
         self.command(queue, Command::Tick, now);
+    }
+
+    /// Messages of a queue below a position can be read from disk now, and may leave memory.
+    pub fn moved(&self, queue: QueueId, below: Position) {
+        let kept = if queue.is_spilled() { Kept::Spilled } else { Kept::Durable };
+        if let Some(hosted) = self.queue(queue.base()) {
+            hosted.moved(kept, below);
+        }
+    }
+
+    /// Memory is short, or no longer. While it is, messages that must wait are written to disk,
+    /// whether they are persistent or not.
+    pub fn save_memory(&self, is_short: bool) {
+        self.saves_memory.store(is_short, Ordering::Relaxed);
     }
 
     fn virtual_host(&self, name: &VirtualHostName) -> Option<Arc<VirtualHost>> {
@@ -132,15 +152,35 @@ impl Broker {
         }
     }
 
+    /// Enqueues messages in all of `queues`, which are in the order of their numbers; tells of each
+    /// message what became of it. Returns the last record that was written of them.
     fn enqueue(
         &self,
-        hosted: &Hosted,
-        arrivals: impl Iterator<Item = Arrival>,
-        accepted: impl FnMut(usize, bool),
+        queues: &[Arc<Hosted>],
+        arrivals: impl ExactSizeIterator<Item = Arrival>,
+        mut note: impl FnMut(usize, Fate),
         now: Moment,
-    ) {
-        let aftermath = hosted.enqueue(arrivals, accepted, self.around(now));
-        self.see_to(hosted, aftermath, now);
+    ) -> LogPosition {
+        let at_once = (ENQUEUED_AT_ONCE / queues.len().max(1)).max(1);
+        let mut arrivals = arrivals.enumerate();
+        let mut written = LogPosition::default();
+        while arrivals.len() > 0 {
+            let mut together = Together::lock(queues, self.journal.as_ref(), self.around(now));
+            for (index, arrival) in arrivals.by_ref().take(at_once) {
+                note(index, together.enqueue(arrival, |_| true, now));
+            }
+            written = written.max(self.finish(together, now));
+        }
+        written
+    }
+
+    /// Writes what was done to several queues, and sees to what follows from it.
+    fn finish(&self, together: Together<'_>, now: Moment) -> LogPosition {
+        let (written, aftermaths) = together.finish(self.around(now));
+        for (hosted, aftermath) in aftermaths {
+            self.see_to(hosted, aftermath, now);
+        }
+        written
     }
 
     fn subscribe(
@@ -228,13 +268,13 @@ impl Broker {
         let topology = letter.home.topology();
         topology.route(&buried.message, &buried.further_keys, &mut ids);
         drop(topology);
-        for hosted in self.queues(&ids) {
-            if dead_letter::is_cycle(&buried.message, &hosted.record.name) {
-                continue;
-            }
-            let arrivals = iter::once(arrival(buried.message.clone()));
-            self.enqueue(&hosted, arrivals, |_, _| {}, now);
-        }
+        let mut queues = self.queues(&ids);
+        queues.retain(|hosted| !dead_letter::is_cycle(&buried.message, &hosted.record.name));
+        let mut together = Together::lock(&queues, self.journal.as_ref(), self.around(now));
+        together.enqueue(arrival(buried.message), |_| true, now);
+        // One record: a crash neither loses the letter nor leaves it in both places.
+        letter.from.into_iter().for_each(|from| together.leave(letter.queue.id, from));
+        self.finish(together, now);
     }
 
     /// Does what a queue asked for beyond its own lock.
@@ -248,7 +288,8 @@ impl Broker {
     }
 
     fn around(&self, now: Moment) -> Surroundings<'_> {
-        Surroundings { timer: &*self.timer, courier: &self.courier, now }
+        let saves_memory = self.saves_memory.load(Ordering::Relaxed);
+        Surroundings { timer: &*self.timer, courier: &self.courier, now, saves_memory }
     }
 }
 
@@ -256,5 +297,6 @@ impl Broker {
 fn arrival(message: Message) -> Arrival {
     let view = PropertyView::of(message.properties()).unwrap_or_default();
     let priority = view.priority.unwrap_or(0);
-    Arrival { message, priority, time_to_live: None }
+    let persistent = view.delivery_mode == Some(PERSISTENT);
+    Arrival { message, priority, time_to_live: None, persistent }
 }

@@ -35,6 +35,26 @@ identity! {
     LogPosition(u64);
 }
 
+impl QueueId {
+    /// The number under which those of the queue's messages are stored that were written to save
+    /// memory only: they do not survive a restart.
+    pub const fn spilled(self) -> Self {
+        Self(self.0 | SPILLED)
+    }
+
+    /// Whether this is a number that [`Self::spilled`] gives.
+    pub const fn is_spilled(self) -> bool {
+        self.0 & SPILLED != 0
+    }
+
+    /// The queue itself, whichever of its two numbers this is.
+    pub const fn base(self) -> Self {
+        Self(self.0 & !SPILLED)
+    }
+}
+
+const SPILLED: u64 = 1 << 63;
+
 /// One consumer, unique for the life of the node: its connection, and a serial number therein.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConsumerId {

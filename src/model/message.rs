@@ -145,6 +145,11 @@ impl Message {
         &self.body
     }
 
+    /// Exchange, routing key and properties in one run, for who keeps a message and its lengths.
+    pub fn envelope(&self) -> &[u8] {
+        &self.envelope
+    }
+
     /// The octets that the message occupies: envelope and body.
     pub fn size(&self) -> usize {
         self.envelope.len() + self.body.len()
@@ -193,6 +198,15 @@ pub enum Published {
     Unroutable { channel: ChannelNumber, message: Message },
     /// It broke a rule: the channel ends, and what it published after it was dropped.
     Refused { channel: ChannelNumber, refusal: Refusal },
+}
+
+/// Publications in a row, from `first` to `last`, that the broker has come to be responsible for
+/// since they were answered with nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    pub channel: ChannelNumber,
+    pub first: u64,
+    pub last: u64,
 }
 
 /// A message on its way to a consumer.

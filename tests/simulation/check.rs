@@ -158,6 +158,7 @@ impl Subject {
                 message: message.clone()?,
                 priority,
                 time_to_live: ttl.map(Duration::from_millis),
+                persistent: false,
             }),
             Step::Subscribe { consumer, channel, terms } => {
                 if terms.acknowledge {

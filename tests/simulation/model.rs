@@ -179,7 +179,11 @@ impl Model {
         if self.is_refused(&message) {
             let dies = self.limits.overflow == Overflow::RejectPublishDeadLetter;
             if dies && self.limits.dead_letter {
-                self.effects.push(Effect::DeadLetter { message, reason: DeathReason::MaxLength });
+                self.effects.push(Effect::DeadLetter {
+                    message,
+                    reason: DeathReason::MaxLength,
+                    from: None,
+                });
             }
             self.effects.push(Effect::Refused);
             return;
@@ -464,7 +468,7 @@ impl Model {
     fn die(&mut self, position: u64, reason: DeathReason) {
         let message = self.remove(position);
         if self.limits.dead_letter {
-            self.effects.push(Effect::DeadLetter { message, reason });
+            self.effects.push(Effect::DeadLetter { message, reason, from: None });
         } else {
             self.dropped += 1;
         }

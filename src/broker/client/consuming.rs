@@ -102,6 +102,8 @@ impl Client {
             return Err(Refusal::GetUnsupported(hosted.resource()));
         }
         let taken = self.broker.take(&hosted, Command::Get { acknowledge, credit }, now)?;
+        let awaited = taken.as_ref().map(|taken| taken.awaited).unwrap_or_default();
+        self.awaited = self.awaited.max(awaited);
         Ok(taken.map(|taken| TakenMessage {
             queue: hosted.record.id,
             position: taken.position,

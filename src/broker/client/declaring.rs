@@ -75,7 +75,12 @@ impl Client {
                     Declared::Present(record) => Ok((self.broker.queue(record.id), Vec::new())),
                     Declared::New(record) => {
                         let change = Change::QueueDeclared(Arc::clone(&record));
-                        let hosted = Arc::new(Hosted::new(record, Arc::clone(&home), now));
+                        let hosted = Arc::new(Hosted::new(
+                            record,
+                            Arc::clone(&home),
+                            self.broker.journal.clone(),
+                            now,
+                        ));
                         self.broker.host(&hosted);
                         Ok((Some(hosted), vec![change]))
                     }

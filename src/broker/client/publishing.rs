@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use super::{Client, replies, routes::Route};
 use crate::{
     broker::{
+        Broker, PERSISTENT,
         expiration::parse_expiration,
+        hosted::{Fate, Hosted, Together},
         queue::Arrival,
         routing::{Basis, Recipients},
     },
@@ -41,7 +43,19 @@ struct Run {
 struct Sender {
     channel: ChannelNumber,
     confirm: Option<u64>,
-    refused: bool,
+    fate: Fate,
+}
+
+impl Broker {
+    /// The queues that a transaction concerns, in the order of their numbers.
+    fn all_of(&self, publications: &[Routed], settlements: &[Settlement]) -> Vec<Arc<Hosted>> {
+        let joined = publications.iter().flat_map(|routed| &routed.route.queues).map(Arc::clone);
+        let settled = settlements.iter().filter_map(|settlement| self.queue(settlement.queue));
+        let mut queues: Vec<_> = joined.chain(settled).collect();
+        queues.sort_unstable_by_key(|hosted| hosted.record.id);
+        queues.dedup_by_key(|hosted| hosted.record.id);
+        queues
+    }
 }
 
 impl Client {
@@ -74,8 +88,8 @@ impl Client {
         said
     }
 
-    /// Publishes what the channel's transaction holds and settles what it settled; returns the
-    /// mandatory messages that no queue took.
+    /// Publishes what the channel's transaction holds and settles what it settled, all as one
+    /// record; returns the mandatory messages that no queue took.
     ///
     /// # Errors
     /// [`Refusal::PartialTransaction`] when a queue refused a message; the rest is done.
@@ -85,24 +99,24 @@ impl Client {
         settlements: Vec<Settlement>,
         now: Moment,
     ) -> Result<Vec<Message>, Refusal> {
-        let mut said = Vec::new();
-        let mut run = Run::default();
-        for mut routed in self.transactions.remove(&channel).unwrap_or_default() {
-            // Numbered so that a refusal is told apart; the client sees no confirms.
-            routed.confirm = Some(0);
-            self.add(routed, &mut run, &mut said, now);
-        }
-        self.finish(&mut run, &mut said, now);
-        self.settle(settlements, now);
-        let mut unroutable = Vec::new();
-        for published in said {
-            match published {
-                Published::Unroutable { message, .. } => unroutable.push(message),
-                Published::Rejected { .. } => return Err(Refusal::PartialTransaction),
-                Published::Confirmed { .. } | Published::Refused { .. } => {}
+        let broker = Arc::clone(&self.broker);
+        let publications = self.transactions.remove(&channel).unwrap_or_default();
+        let queues = broker.all_of(&publications, &settlements);
+        let mut together = Together::lock(&queues, broker.journal.as_ref(), broker.around(now));
+        let (mut unroutable, mut refused) = (Vec::new(), false);
+        for Routed { mandatory, arrival, route, .. } in publications {
+            if !route.queues.is_empty() {
+                let joins = |id| route.queues.iter().any(|hosted| hosted.record.id == id);
+                refused |= together.enqueue(arrival, joins, now).refused;
+            } else if !broker.replies.deliver(&arrival.message) && mandatory {
+                unroutable.push(arrival.message);
             }
         }
-        Ok(unroutable)
+        for Settlement { queue, positions, outcome } in settlements {
+            together.settle(queue, positions, outcome, now);
+        }
+        self.awaited = self.awaited.max(broker.finish(together, now));
+        if refused { Err(Refusal::PartialTransaction) } else { Ok(unroutable) }
     }
 
     /// Forgets what the channel's transaction holds.
@@ -126,7 +140,7 @@ impl Client {
             return Err(Refusal::NoReplyConsumer);
         }
         let time_to_live = view.expiration.map(time_to_live).transpose()?;
-        let priority = view.priority.unwrap_or(0);
+        let (priority, persistent) = (view.priority.unwrap_or(0), view.delivery_mode);
         let recipients = if is_plain { None } else { Some(Recipients::separate(message.clone())?) };
         self.check_user(&view)?;
 
@@ -141,7 +155,8 @@ impl Client {
         if wants_reply {
             message = self.with_reply_name(channel, &message);
         }
-        let arrival = Arrival { message, priority, time_to_live };
+        let persistent = persistent == Some(PERSISTENT);
+        let arrival = Arrival { message, priority, time_to_live, persistent };
         Ok(Routed { channel, mandatory, confirm, arrival, route })
     }
 
@@ -190,30 +205,26 @@ impl Client {
         }
         run.route = route;
         run.arrivals.push(arrival);
-        run.senders.push(Sender { channel, confirm, refused: false });
+        run.senders.push(Sender { channel, confirm, fate: Fate::default() });
     }
 
-    /// Enqueues the run, and tells who awaits a confirm.
+    /// Enqueues the run, and tells who awaits a confirm, or keeps it until that is true.
     fn finish(&mut self, run: &mut Run, said: &mut Vec<Published>, now: Moment) {
         let Run { route, arrivals, senders } = run;
         if arrivals.is_empty() {
             return;
         }
-        let Some((last, others)) = route.queues.split_last() else { return };
-        for queue in others {
-            let note = |index: usize, accepted: bool| senders[index].refused |= !accepted;
-            self.broker.enqueue(queue, arrivals.iter().cloned(), note, now);
-        }
-        let note = |index: usize, accepted: bool| senders[index].refused |= !accepted;
-        self.broker.enqueue(last, arrivals.drain(..), note, now);
-        arrivals.clear();
-        for Sender { channel, confirm, refused } in senders.drain(..) {
+        let note = |index: usize, fate| senders[index].fate = fate;
+        let written = self.broker.enqueue(&route.queues, arrivals.drain(..), note, now);
+        for Sender { channel, confirm, fate } in senders.drain(..) {
             let Some(number) = confirm else { continue };
-            said.push(if refused {
-                Published::Rejected { channel, number }
+            if fate.refused {
+                said.push(Published::Rejected { channel, number });
+            } else if fate.awaited {
+                self.confirming.wait(written, channel, number);
             } else {
-                Published::Confirmed { channel, number }
-            });
+                said.push(Published::Confirmed { channel, number });
+            }
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct Arrival {
     pub priority: u8,
     /// The message's own `expiration`.
     pub time_to_live: Option<Duration>,
+    /// It is to survive a restart, if its queue does (`delivery_mode` 2).
+    pub persistent: bool,
 }
 
 /// A consumer that wants to attach.
@@ -90,8 +92,10 @@ pub enum Effect {
     Refused,
     /// The answer to [`Command::Purge`]: so many messages were dropped.
     Purged(u64),
-    /// A message died here: route it to the dead-letter exchange. Only emitted when one is set.
-    DeadLetter { message: Message, reason: DeathReason },
+    /// A message died here: route it to the dead-letter exchange. Only emitted when one is set. A
+    /// durable one is still written as being here: it leaves its place with the record that brings
+    /// it to where it goes.
+    DeadLetter { message: Message, reason: DeathReason, from: Option<Position> },
     /// Wake the queue with [`Command::Tick`] at this moment, if it was not asked already.
     WakeAt(Moment),
     /// The last consumer of an auto-delete queue has gone, or `x-expires` has passed: delete it.

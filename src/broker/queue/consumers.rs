@@ -225,6 +225,12 @@ impl Consumers {
         self.by_id.is_empty()
     }
 
+    /// Whether somebody seems to have room.
+    #[inline]
+    pub(super) fn are_waiting(&self) -> bool {
+        self.rings.iter().any(|ring| !ring.turns.is_empty())
+    }
+
     pub(super) fn has_exclusive(&self) -> bool {
         self.slots.iter().flatten().any(|consumer| consumer.exclusive)
     }

@@ -1,10 +1,16 @@
-//! What is in the queue: the facts, applied without deciding anything.
+//! What is in the queue, ready or out.
+
+use bytes::BytesMut;
 
 use super::{
+    changes::{Changes, Kept},
     ready::Ready,
+    restored::Restored,
+    shelf::Shelf,
+    stored::Stored,
     unacked::{Holder, Out, Unacked},
 };
-use crate::model::{Message, Moment, Position};
+use crate::model::{Message, Moment, Position, Ranges};
 
 /// A message in its queue, and what the queue knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,50 +25,64 @@ pub struct Entry {
     pub redelivered: bool,
     /// How often it came back, on a quorum queue.
     pub delivery_count: u32,
+    pub kept: Kept,
 }
 
-/// One change of what is in a queue: with all of them, in order, another copy is made.
-///
-/// A fact names its message by position, so that it can be applied twice without harm.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// A message was accepted.
-    Arrived(Entry),
-    /// A message came back after it was handed out, for the `delivery_count`th time on a quorum
-    /// queue.
-    Returned { position: Position, delivery_count: u32 },
-    /// A message left: settled, dead, or dropped.
-    Left(Position),
+impl Entry {
+    /// A message that has just arrived, in memory, with nothing special about it.
+    pub fn new(position: Position, message: Message) -> Self {
+        Self {
+            position,
+            message,
+            deadline: None,
+            priority: 0,
+            redelivered: false,
+            delivery_count: 0,
+            kept: Kept::InMemory,
+        }
+    }
 }
 
 /// The messages of a queue, ready or out, and the next position.
 ///
-/// Who holds a message that is out is remembered beside it, but is no fact: after a restart or on
-/// another node nobody holds anything.
+/// Who holds a message that is out is remembered beside it, but is never written: after a restart
+/// or on another node nobody holds anything.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub(super) struct Contents {
     next: u64,
     ready: Ready,
     unacked: Unacked,
 }
 
 impl Contents {
-    /// Makes a recorded change again. A position that is not here is ignored.
-    pub fn apply(&mut self, fact: Fact) {
-        match fact {
-            Fact::Arrived(entry) if entry.position.0 < self.next => {}
-            Fact::Arrived(entry) => {
-                self.next = entry.position.0 + 1;
-                self.ready.push(entry);
-            }
-            Fact::Returned { position, delivery_count } => {
-                if let Some(entry) = self.remove(position) {
-                    self.ready.put_back(Entry { redelivered: true, delivery_count, ..entry });
-                }
-            }
-            Fact::Left(position) => {
-                self.remove(position);
-            }
+    /// Nothing, in a queue with so many levels of priority above the lowest.
+    pub(super) fn with_levels(highest: u8) -> Self {
+        Self { ready: Ready::with_levels(highest), ..Self::default() }
+    }
+
+    /// Where messages go that leave memory.
+    pub(super) fn keep_on(&mut self, shelf: Shelf) {
+        self.ready.keep_on(shelf);
+    }
+
+    /// Whether messages may be written at all.
+    pub(super) fn has_shelf(&self) -> bool {
+        self.ready.shelf().is_some()
+    }
+
+    /// Takes over what was here before a restart. With `unread`, what is in segments is left there.
+    pub(super) fn restore(&mut self, restored: Restored, unread: bool) {
+        let Restored { next, delivered, returned, stored, arrivals } = restored;
+        self.next = next.0;
+        self.ready.remember(delivered, returned);
+        if unread {
+            self.ready.restore(stored);
+        } else {
+            self.read_all(&stored);
+        }
+        let mut arena = BytesMut::new();
+        for (position, octets) in arrivals {
+            self.push_again(position, &octets, &mut arena);
         }
     }
 
@@ -72,6 +92,12 @@ impl Contents {
         let position = Position(self.next);
         self.next += 1;
         position
+    }
+
+    /// The lowest position that no message has had.
+    #[inline]
+    pub(super) fn end(&self) -> Position {
+        Position(self.next)
     }
 
     /// A new message waits.
@@ -104,13 +130,22 @@ impl Contents {
     }
 
     /// Drops what is ready, and says how much it was.
-    pub(super) fn clear_ready(&mut self) -> u64 {
-        let count = self.ready.count();
-        self.ready = Ready::default();
-        count
+    pub(super) fn clear_ready(&mut self, changes: &mut Changes) -> u64 {
+        self.ready.clear(changes)
     }
 
-    /// The message whose turn it is.
+    /// Messages below a position can be read from disk now.
+    pub(super) fn moved(&mut self, kept: Kept, below: Position) {
+        self.ready.moved(kept, below);
+    }
+
+    /// Has the message whose turn it is in memory.
+    #[inline]
+    pub(super) fn fill(&mut self) {
+        self.ready.fill();
+    }
+
+    /// The message whose turn it is. None also when it cannot be read from disk.
     #[inline]
     pub(super) fn head(&self) -> Option<&Entry> {
         self.ready.head()
@@ -126,58 +161,35 @@ impl Contents {
         self.ready.octets()
     }
 
+    /// Octets in memory of what waits behind the head.
+    pub(super) fn resident(&self) -> usize {
+        self.ready.resident()
+    }
+
     pub(super) fn unacked_count(&self) -> u64 {
         self.unacked.count()
     }
 
-    fn remove(&mut self, position: Position) -> Option<Entry> {
-        let out = self.unacked.remove(position).map(|out| out.entry);
-        out.or_else(|| self.ready.remove(position))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn arrived(position: u64) -> Fact {
-        Fact::Arrived(Entry {
-            position: Position(position),
-            message: Message::new(b"", b"q", &[0, 0], Bytes::from_static(b"body")),
-            deadline: None,
-            priority: 0,
-            redelivered: false,
-            delivery_count: 0,
-        })
-    }
-
-    #[test]
-    fn facts_make_the_contents_again() {
-        let mut contents = Contents::default();
-        for position in 0..4 {
-            contents.apply(arrived(position));
+    /// Reads what is in segments, since its sums must be known, and leaves it there again.
+    fn read_all(&mut self, stored: &Ranges) {
+        let Some(shelf) = self.ready.shelf().cloned() else { return };
+        let mut arena = BytesMut::new();
+        let mut from = Position(0);
+        while let Some(read) = shelf.read(from, false)
+            && let Some(last) = read.last().map(|shelved| shelved.position)
+        {
+            from = Position(last.0 + 1);
+            self.ready.moved(Kept::Durable, from);
+            let alive = read.iter().filter(|shelved| stored.contains(shelved.position));
+            alive
+                .for_each(|shelved| self.push_again(shelved.position, &shelved.octets, &mut arena));
         }
-        contents.apply(Fact::Left(Position(0)));
-        contents.apply(Fact::Left(Position(2)));
-        contents.apply(Fact::Returned { position: Position(1), delivery_count: 1 });
-
-        assert_eq!((contents.ready_count(), contents.ready_octets()), (2, 8));
-        let first = contents.take_head().unwrap();
-        assert_eq!((first.position.0, first.redelivered, first.delivery_count), (1, true, 1));
-        let second = contents.take_head().unwrap();
-        assert_eq!((second.position.0, second.redelivered, second.delivery_count), (3, false, 0));
-        assert_eq!(contents.next_position(), Position(4));
     }
 
-    #[test]
-    fn a_fact_applied_twice_does_no_harm() {
-        let mut contents = Contents::default();
-        for fact in [arrived(0), arrived(0), Fact::Left(Position(0)), Fact::Left(Position(0))] {
-            contents.apply(fact);
+    fn push_again(&mut self, position: Position, octets: &[u8], arena: &mut BytesMut) {
+        if let Some(stored) = Stored::read(octets, arena) {
+            let entry = self.ready.recall(position, stored);
+            self.ready.push(entry);
         }
-        contents.apply(arrived(0));
-        assert_eq!(contents.ready_count(), 0);
     }
 }

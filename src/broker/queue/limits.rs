@@ -1,6 +1,6 @@
 //! How much a queue holds, what it does about more, and how often a message may come back.
 
-use super::{Queue, command::Effect, contents::Entry};
+use super::{Queue, changes::Kept, command::Effect, contents::Entry};
 use crate::model::{DeathReason, Message, Overflow, QueueKind};
 
 impl Queue {
@@ -21,7 +21,7 @@ impl Queue {
 
     pub(super) fn refuse(&self, message: Message, effects: &mut Vec<Effect>) {
         if self.options.overflow == Overflow::RejectPublishDeadLetter {
-            self.dead_letter(message, DeathReason::MaxLength, effects);
+            self.send_on(message, DeathReason::MaxLength, None, effects);
         }
         effects.push(Effect::Refused);
     }
@@ -43,8 +43,11 @@ impl Queue {
         if self.options.kind == QueueKind::Quorum {
             entry.delivery_count += 1;
             if self.options.delivery_limit.is_some_and(|limit| entry.delivery_count > limit) {
-                self.dead_letter(entry.message, DeathReason::DeliveryLimit, effects);
+                self.bury(entry, DeathReason::DeliveryLimit, effects);
                 return;
+            }
+            if entry.kept == Kept::Durable {
+                self.changes.come_back(entry.position, entry.delivery_count);
             }
         }
         self.contents.put_back(entry);

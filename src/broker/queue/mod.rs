@@ -1,15 +1,23 @@
 //! One queue as a deterministic machine: commands and the time go in, effects come out.
 //!
-//! [`Contents`] is what is in the queue, and changes by facts. Everything else decides: whose turn
-//! it is, what expires, what overflows. Consumers and their credit are in no fact, and are made
-//! anew as they attach.
+//! [`Contents`] is what is in the queue. Everything else decides: whose turn it is, what expires,
+//! what overflows. [`Changes`] is what must be written of all this, from which a restart makes the
+//! contents again; consumers and their credit are never written, and are made anew as they attach.
 
+mod changes;
+mod clearance;
 mod command;
 mod consumers;
 mod contents;
 mod expiry;
+mod keeping;
 mod limits;
 mod ready;
+mod restored;
+mod sequence;
+mod shelf;
+mod stored;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod unacked;
@@ -17,10 +25,16 @@ mod unacked;
 use thiserror::Error;
 
 pub use self::{
+    changes::{Arrived, Changes, Kept},
     command::{Arrival, Command, Effect, Subscription},
-    contents::{Contents, Entry, Fact},
+    contents::Entry,
+    restored::Restored,
+    shelf::Shelf,
+    stored::Stored,
 };
-use self::{consumers::Consumers, expiry::Alarm, unacked::Holder};
+use self::{
+    clearance::Clearance, consumers::Consumers, contents::Contents, expiry::Alarm, unacked::Holder,
+};
 use crate::model::{
     ChannelCredit, ConsumerId, DeathReason, Message, Moment, Outcome, Position, QueueKind,
     QueueOptions,
@@ -28,7 +42,8 @@ use crate::model::{
 
 /// A queue.
 ///
-/// After every command either nothing is ready, or no consumer has room.
+/// After every command either nothing is ready, or no consumer has room, or what is ready must not
+/// be handed out before something is written.
 #[derive(Debug)]
 pub struct Queue {
     options: QueueOptions,
@@ -36,6 +51,12 @@ pub struct Queue {
     contents: Contents,
     consumers: Consumers,
     alarm: Alarm,
+    changes: Changes,
+    clearance: Clearance,
+    /// Persistent messages are to survive.
+    is_durable: bool,
+    /// Octets in memory beyond which what arrives is written, to save memory.
+    spill_above: usize,
     /// Its deletion was asked for, and is not asked for again.
     is_deleted: bool,
 }
@@ -51,16 +72,21 @@ impl Queue {
     pub fn new(options: QueueOptions, auto_delete: bool, now: Moment) -> Self {
         Self {
             consumers: Consumers::new(&options),
+            contents: Contents::with_levels(options.max_priority.unwrap_or(0)),
             options,
             auto_delete,
-            contents: Contents::default(),
             alarm: Alarm::new(now),
+            changes: Changes::default(),
+            clearance: Clearance::default(),
+            is_durable: false,
+            spill_above: keeping::SPILL_ABOVE,
             is_deleted: false,
         }
     }
 
     /// Applies `command` at `now` and appends to `effects` what the world outside must do.
     pub fn apply(&mut self, command: Command, now: Moment, effects: &mut Vec<Effect>) {
+        self.contents.fill();
         self.expire(now, effects);
         match command {
             Command::Enqueue(arrival) => self.enqueue(arrival, now, effects),
@@ -73,7 +99,9 @@ impl Queue {
             Command::Settle { positions, outcome } => self.settle(positions, outcome, effects),
             Command::Replenish { consumer, octets } => self.consumers.replenish(consumer, octets),
             Command::Resume => self.consumers.resume(),
-            Command::Purge => effects.push(Effect::Purged(self.contents.clear_ready())),
+            Command::Purge => {
+                effects.push(Effect::Purged(self.contents.clear_ready(&mut self.changes)));
+            }
             Command::Touch => self.touch(now),
             Command::Tick => self.tick(now, effects),
             Command::Configure(options) => self.configure(*options, now, effects),
@@ -132,13 +160,13 @@ impl Queue {
             return;
         }
         let deadline = self.deadline(arrival.time_to_live, now);
+        let is_durable =
+            self.is_durable && (arrival.persistent || self.options.kind == QueueKind::Quorum);
         let entry = Entry {
-            position: self.contents.next_position(),
-            message: arrival.message,
             deadline,
             priority: arrival.priority.min(self.options.max_priority.unwrap_or(0)),
-            redelivered: false,
-            delivery_count: 0,
+            kept: if is_durable { Kept::Durable } else { Kept::InMemory },
+            ..Entry::new(self.contents.next_position(), arrival.message)
         };
         // A consumer that waits gets the message whatever its time to live, on a classic queue.
         let is_dead = deadline.is_some_and(|deadline| deadline <= now)
@@ -147,10 +175,10 @@ impl Queue {
             && !is_dead
             && let Some(turn) = self.consumers.next_turn()
         {
-            self.hand_out(entry, turn, effects);
+            self.pass_on(entry, turn, effects);
             return;
         }
-        self.contents.push(entry);
+        self.wait(entry);
         self.trim(effects);
     }
 
@@ -169,11 +197,15 @@ impl Queue {
             effects.push(Effect::GotNothing);
             return;
         };
-        let Entry { position, redelivered, delivery_count, .. } = entry;
+        let Entry { position, redelivered, delivery_count, kept, .. } = entry;
+        if kept == Kept::Durable && !self.clearance.covers(position) {
+            self.ask_clearance(position);
+        }
         let message = if acknowledge {
             credit.take_regardless();
             self.lend(entry, Holder::NOBODY)
         } else {
+            self.changes.leave(kept, position);
             entry.message
         };
         let remaining = self.ready_count();
@@ -185,11 +217,9 @@ impl Queue {
             let Some(out) = self.contents.release(position) else { continue };
             self.consumers.give_back(out.holder);
             match outcome {
-                Outcome::Acknowledge => {}
+                Outcome::Acknowledge => self.changes.leave(out.entry.kept, position),
                 Outcome::Requeue => self.put_back(out.entry, effects),
-                Outcome::Reject => {
-                    self.dead_letter(out.entry.message, DeathReason::Rejected, effects);
-                }
+                Outcome::Reject => self.bury(out.entry, DeathReason::Rejected, effects),
             }
         }
         if outcome == Outcome::Requeue {
@@ -220,23 +250,28 @@ impl Queue {
     fn serve(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         loop {
             self.expire(now, effects);
-            if self.is_empty() {
+            if !self.may_serve() {
                 return;
             }
             let Some(turn) = self.consumers.next_turn() else { return };
-            let entry = self.contents.take_head().expect("the queue is not empty");
-            self.hand_out(entry, turn, effects);
+            let Some(entry) = self.contents.take_head() else { return };
+            let (kept, position) = (entry.kept, entry.position);
+            if !self.hand_out(entry, turn, effects) {
+                self.changes.leave(kept, position);
+            }
         }
     }
 
+    /// Hands out a message, and says whether it will be acknowledged; if not, it is gone.
     #[inline]
-    fn hand_out(&mut self, entry: Entry, turn: u32, effects: &mut Vec<Effect>) {
+    fn hand_out(&mut self, entry: Entry, turn: u32, effects: &mut Vec<Effect>) -> bool {
         let served = self.consumers.serve(turn, entry.message.size());
         let Entry { position, redelivered, delivery_count, .. } = entry;
         let message =
             if served.acknowledge { self.lend(entry, served.holder) } else { entry.message };
         let consumer = served.consumer;
         effects.push(Effect::Deliver { consumer, position, message, redelivered, delivery_count });
+        served.acknowledge
     }
 
     /// Keeps a message as one that is out, and gives a copy.
@@ -249,13 +284,29 @@ impl Queue {
 
     fn drop_head(&mut self, reason: DeathReason, effects: &mut Vec<Effect>) {
         if let Some(entry) = self.contents.take_head() {
-            self.dead_letter(entry.message, reason, effects);
+            self.bury(entry, reason, effects);
         }
     }
 
-    fn dead_letter(&self, message: Message, reason: DeathReason, effects: &mut Vec<Effect>) {
+    /// A message that was here dies.
+    fn bury(&mut self, entry: Entry, reason: DeathReason, effects: &mut Vec<Effect>) {
+        let Entry { position, message, kept, .. } = entry;
+        let is_durable = kept == Kept::Durable;
+        if !(is_durable && self.options.dead_letter.is_some()) {
+            self.changes.leave(kept, position);
+        }
+        self.send_on(message, reason, is_durable.then_some(position), effects);
+    }
+
+    fn send_on(
+        &self,
+        message: Message,
+        reason: DeathReason,
+        from: Option<Position>,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.options.dead_letter.is_some() {
-            effects.push(Effect::DeadLetter { message, reason });
+            effects.push(Effect::DeadLetter { message, reason, from });
         }
     }
 

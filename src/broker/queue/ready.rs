@@ -1,9 +1,22 @@
 //! What waits: by priority, then by position.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use super::contents::Entry;
-use crate::model::Position;
+use bytes::BytesMut;
+
+use super::{
+    changes::{Changes, Kept},
+    contents::Entry,
+    sequence::Sequence,
+    shelf::Shelf,
+    stored::Stored,
+    tail::{Past, Source, Tail},
+};
+use crate::model::{Position, Ranges};
+
+/// What waits right behind the head lies unpacked: so many pieces of a [`Sequence`], or octets.
+const HEAD_PIECES: usize = 8;
+const HEAD_OCTETS: usize = 256 * 1024;
 
 /// The ready messages. The head is the oldest of the highest priority.
 #[derive(Debug, Default)]
@@ -14,13 +27,35 @@ pub(super) struct Ready {
     top: usize,
     count: u64,
     octets: u64,
+    /// The highest level that the queue knows.
+    highest: u8,
+    shelf: Option<Shelf>,
+    past: Box<Past>,
 }
 
 impl Ready {
+    pub(super) fn with_levels(highest: u8) -> Self {
+        Self { highest, ..Self::default() }
+    }
+
+    /// Where messages go that leave memory.
+    pub(super) fn keep_on(&mut self, shelf: Shelf) {
+        self.shelf = Some(shelf);
+    }
+
+    pub(super) fn shelf(&self) -> Option<&Shelf> {
+        self.shelf.as_ref()
+    }
+
     /// Adds a message that is newer than all others.
     #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
-        self.level_for(&entry).arrivals.push_back(entry);
+        let level = self.level_for(&entry);
+        if level.tail.is_empty() && level.has_room_at_head() {
+            level.arrivals.push_back(entry);
+        } else {
+            level.tail.push(&entry);
+        }
     }
 
     /// Adds a message that was here before, at its place.
@@ -31,21 +66,44 @@ impl Ready {
     /// Takes the head.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        let entry = self.levels.get_mut(self.top)?.pop()?;
-        self.forget(&entry);
+        let level = self.levels.get_mut(self.top)?;
+        let entry = level.pop()?;
+        self.count -= 1;
+        self.octets = self.octets.saturating_sub(entry.message.body().len() as u64);
+        if level.needs_filling() {
+            self.fill();
+        } else if level.is_empty() {
+            self.lower_top();
+        }
         Some(entry)
     }
 
-    /// Takes a message from wherever it is.
-    pub(super) fn remove(&mut self, position: Position) -> Option<Entry> {
-        let entry = self.levels.iter_mut().find_map(|level| level.remove(position))?;
-        self.forget(&entry);
-        Some(entry)
-    }
-
+    /// The message whose turn it is. None also when it cannot be read from disk.
     #[inline]
     pub(super) fn head(&self) -> Option<&Entry> {
         self.levels.get(self.top)?.head()
+    }
+
+    /// Has the head in memory, if there is one and it can be read.
+    #[inline]
+    pub(super) fn fill(&mut self) {
+        while self.levels.get(self.top).is_some_and(Level::needs_filling) && self.refill() {}
+    }
+
+    /// Drops everything, and says how much it was.
+    pub(super) fn clear(&mut self, changes: &mut Changes) -> u64 {
+        let before = self.count;
+        if self.levels.len() > 1 {
+            // Between two messages of one level lie messages of others: each is named.
+            while let Some(entry) = self.pop() {
+                changes.leave(entry.kept, entry.position);
+            }
+        }
+        for level in &mut self.levels {
+            level.clear(changes);
+        }
+        (self.levels, self.top, self.count, self.octets) = (Vec::new(), 0, 0, 0);
+        before
     }
 
     #[inline]
@@ -53,10 +111,37 @@ impl Ready {
         self.count
     }
 
-    /// The octets of the bodies.
+    /// The octets of the bodies. What a restart found on disk counts once it has been read.
     #[inline]
     pub(super) fn octets(&self) -> u64 {
         self.octets
+    }
+
+    /// Octets of the messages behind the heads that are in memory.
+    pub(super) fn resident(&self) -> usize {
+        self.levels.iter().map(|level| level.tail.resident()).sum()
+    }
+
+    /// Messages below a position can be read from disk now.
+    pub(super) fn moved(&mut self, kept: Kept, below: Position) {
+        self.levels.iter_mut().for_each(|level| level.tail.moved(kept, below));
+    }
+
+    /// What the queue is to remember of messages that were here before a restart.
+    pub(super) fn remember(&mut self, delivered: Position, returned: BTreeMap<Position, u32>) {
+        *self.past = Past { delivered, returned };
+    }
+
+    /// The queue's knowledge of a durable message that was here before a restart.
+    pub(super) fn recall(&self, position: Position, stored: Stored) -> Entry {
+        let priority = stored.priority.min(self.highest);
+        self.past.entry(position, stored, priority, Kept::Durable)
+    }
+
+    /// Takes over what was on disk when the node started, unread, in a queue with one level.
+    pub(super) fn restore(&mut self, alive: Ranges) {
+        self.count += alive.count();
+        self.level(0).tail.restore(alive);
     }
 
     /// The level that `entry` joins, the sums already counting it.
@@ -65,20 +150,39 @@ impl Ready {
         self.count += 1;
         self.octets += entry.message.body().len() as u64;
         let level = usize::from(entry.priority);
-        if level >= self.levels.len() {
-            self.levels.resize_with(level + 1, Level::default);
-        }
         self.top = self.top.max(level);
-        &mut self.levels[level]
+        self.level(level)
     }
 
     #[inline]
-    fn forget(&mut self, entry: &Entry) {
-        self.count -= 1;
-        self.octets -= entry.message.body().len() as u64;
+    fn level(&mut self, level: usize) -> &mut Level {
+        if level >= self.levels.len() {
+            self.levels.resize_with(level + 1, Level::default);
+        }
+        &mut self.levels[level]
+    }
+
+    fn lower_top(&mut self) {
         while self.top > 0 && self.levels[self.top].is_empty() {
             self.top -= 1;
         }
+    }
+
+    /// Has the top level read on. False: it cannot be read now.
+    fn refill(&mut self) -> bool {
+        let mut source = Source {
+            level: u8::try_from(self.top).unwrap_or(u8::MAX),
+            highest: self.highest,
+            shelf: self.shelf.as_ref(),
+            past: &self.past,
+            arena: &mut BytesMut::new(),
+        };
+        let level = &mut self.levels[self.top];
+        let Some(found) = level.tail.refill(&mut source, &mut level.arrivals) else { return false };
+        self.octets += found.octets;
+        self.count = self.count.saturating_sub(found.missing);
+        self.lower_top();
+        true
     }
 }
 
@@ -90,6 +194,8 @@ struct Level {
     /// Returned ones whose place is not at the front of `arrivals`. They are older than any that
     /// never left, since those leave from the front alone.
     returned: BTreeMap<Position, Entry>,
+    /// Those that never left, behind the ones in `arrivals`.
+    tail: Tail,
 }
 
 impl Level {
@@ -109,8 +215,11 @@ impl Level {
         self.arrivals.pop_front()
     }
 
-    fn remove(&mut self, position: Position) -> Option<Entry> {
-        self.returned.remove(&position).or_else(|| self.arrivals.remove(position))
+    fn clear(&mut self, changes: &mut Changes) {
+        for entry in self.arrivals.drain().chain(std::mem::take(&mut self.returned).into_values()) {
+            changes.leave(entry.kept, entry.position);
+        }
+        self.tail.clear(changes);
     }
 
     #[inline]
@@ -123,78 +232,24 @@ impl Level {
 
     #[inline]
     fn is_empty(&self) -> bool {
-        self.arrivals.front().is_none() && self.returned.is_empty()
+        self.arrivals.front().is_none() && self.returned.is_empty() && self.tail.is_empty()
+    }
+
+    #[inline]
+    fn has_room_at_head(&self) -> bool {
+        !self.arrivals.reaches(HEAD_PIECES) && self.arrivals.octets() < HEAD_OCTETS
+    }
+
+    /// Whether the next message is in the tail.
+    #[inline]
+    fn needs_filling(&self) -> bool {
+        self.arrivals.front().is_none() && self.returned.is_empty() && !self.tail.is_empty()
     }
 
     #[inline]
     fn is_returned_first(&self) -> bool {
         let Some((returned, _)) = self.returned.first_key_value() else { return false };
         self.arrivals.front().is_none_or(|first| *returned < first.position)
-    }
-}
-
-/// How many messages a piece of a [`Sequence`] holds.
-const PIECE: usize = 128;
-
-/// Messages by ascending position, in pieces: a long queue neither moves when it grows, which would
-/// hold everybody up, nor keeps its memory when it has become short.
-#[derive(Debug, Default)]
-struct Sequence {
-    /// No piece is empty, except when it is the only one.
-    pieces: VecDeque<VecDeque<Entry>>,
-}
-
-impl Sequence {
-    #[inline]
-    fn push_back(&mut self, entry: Entry) {
-        match self.pieces.back_mut() {
-            Some(piece) if piece.len() < PIECE => piece.push_back(entry),
-            Some(_) => self.add_piece(entry),
-            None => self.pieces.push_back(VecDeque::from([entry])),
-        }
-    }
-
-    fn push_front(&mut self, entry: Entry) {
-        match self.pieces.front_mut() {
-            Some(piece) if piece.len() < PIECE => piece.push_front(entry),
-            _ => self.pieces.push_front(VecDeque::from([entry])),
-        }
-    }
-
-    #[inline]
-    fn pop_front(&mut self) -> Option<Entry> {
-        let piece = self.pieces.front_mut()?;
-        let entry = piece.pop_front();
-        if piece.is_empty() && self.pieces.len() > 1 {
-            self.pieces.pop_front();
-        }
-        entry
-    }
-
-    fn remove(&mut self, position: Position) -> Option<Entry> {
-        let after = self
-            .pieces
-            .partition_point(|piece| piece.front().is_some_and(|first| first.position <= position));
-        let index = after.checked_sub(1)?;
-        let piece = &mut self.pieces[index];
-        let place = piece.binary_search_by_key(&position, |entry| entry.position).ok()?;
-        let entry = piece.remove(place);
-        if piece.is_empty() && self.pieces.len() > 1 {
-            self.pieces.remove(index);
-        }
-        entry
-    }
-
-    #[inline]
-    fn front(&self) -> Option<&Entry> {
-        self.pieces.front()?.front()
-    }
-
-    #[cold]
-    fn add_piece(&mut self, entry: Entry) {
-        let mut piece = VecDeque::with_capacity(PIECE);
-        piece.push_back(entry);
-        self.pieces.push_back(piece);
     }
 }
 
@@ -206,14 +261,8 @@ mod tests {
     use crate::model::Message;
 
     fn entry(position: u64, priority: u8) -> Entry {
-        Entry {
-            position: Position(position),
-            message: Message::new(b"", b"q", &[0, 0], Bytes::from_static(b"body")),
-            deadline: None,
-            priority,
-            redelivered: false,
-            delivery_count: 0,
-        }
+        let message = Message::new(b"", b"q", &[0, 0], Bytes::from_static(b"body"));
+        Entry { priority, ..Entry::new(Position(position), message) }
     }
 
     fn drain(ready: &mut Ready) -> Vec<u64> {
@@ -223,26 +272,26 @@ mod tests {
     #[test]
     fn a_long_queue_keeps_its_order_and_its_sums() {
         let mut ready = Ready::default();
-        (0..1000).for_each(|position| ready.push(entry(position, 0)));
-        assert_eq!((ready.count(), ready.octets()), (1000, 4000));
-        assert_eq!(drain(&mut ready), (0..1000).collect::<Vec<_>>());
-        assert_eq!((ready.count(), ready.octets()), (0, 0));
+        (0..10_000).for_each(|position| ready.push(entry(position, 0)));
+        assert_eq!((ready.count(), ready.octets()), (10_000, 40_000));
+        assert_eq!(drain(&mut ready), (0..10_000).collect::<Vec<_>>());
+        assert_eq!((ready.count(), ready.octets(), ready.resident()), (0, 0, 0));
     }
 
     #[test]
     fn what_comes_back_finds_its_place_in_any_order() {
         let mut ready = Ready::default();
-        (0..400).for_each(|position| ready.push(entry(position, 0)));
-        let taken: Vec<_> = std::iter::from_fn(|| ready.pop()).take(300).collect();
+        (0..4000).for_each(|position| ready.push(entry(position, 0)));
+        let taken: Vec<_> = std::iter::from_fn(|| ready.pop()).take(3000).collect();
         let (even, odd): (Vec<_>, Vec<_>) = taken.into_iter().partition(|e| e.position.0 % 2 == 0);
         even.into_iter().rev().for_each(|entry| ready.put_back(entry));
         odd.into_iter().for_each(|entry| ready.put_back(entry));
-        assert_eq!(drain(&mut ready), (0..400).collect::<Vec<_>>());
+        assert_eq!(drain(&mut ready), (0..4000).collect::<Vec<_>>());
     }
 
     #[test]
     fn the_head_is_the_oldest_of_the_highest_priority() {
-        let mut ready = Ready::default();
+        let mut ready = Ready::with_levels(5);
         for (position, priority) in [(0, 1), (1, 5), (2, 1), (3, 5), (4, 0)] {
             ready.push(entry(position, priority));
         }
@@ -250,13 +299,17 @@ mod tests {
     }
 
     #[test]
-    fn a_message_can_be_taken_from_the_middle() {
+    fn large_bodies_wait_unpacked_and_come_back_the_same() {
         let mut ready = Ready::default();
-        (0..500).for_each(|position| ready.push(entry(position, 0)));
-        for position in (0..500).filter(|position| position % 3 != 0) {
-            assert_eq!(ready.remove(Position(position)).unwrap().position.0, position);
+        let bodies = |position: u64| vec![position as u8; 1 + 100 * position as usize];
+        for position in 0..300 {
+            let message = Message::new(b"x", b"key", &[0, 0], bodies(position).into());
+            ready.push(Entry::new(Position(position), message));
         }
-        assert!(ready.remove(Position(1)).is_none());
-        assert_eq!(drain(&mut ready), (0..500).step_by(3).collect::<Vec<_>>());
+        for position in 0..300 {
+            let entry = ready.pop().unwrap();
+            assert_eq!(entry.message.body(), &bodies(position));
+            assert_eq!((entry.message.exchange(), entry.position.0), (&b"x"[..], position));
+        }
     }
 }

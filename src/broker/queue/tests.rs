@@ -460,7 +460,7 @@ impl Bench {
 
     fn enqueue_as(&mut self, body: &'static str, priority: u8, time_to_live: Option<Duration>) {
         let message = message(body);
-        let arrival = Arrival { message, priority, time_to_live };
+        let arrival = Arrival { message, priority, time_to_live, persistent: false };
         self.apply(Command::Enqueue(arrival));
     }
 
@@ -513,7 +513,7 @@ impl Bench {
 
     fn dead(&mut self) -> Vec<String> {
         self.take(|effect| match effect {
-            Effect::DeadLetter { message, reason } => {
+            Effect::DeadLetter { message, reason, .. } => {
                 Some(format!("{} {}", text(message), reason.as_str()))
             }
             _ => None,

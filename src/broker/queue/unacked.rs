@@ -144,14 +144,7 @@ mod tests {
     use crate::model::Message;
 
     fn out(position: u64) -> Out {
-        let entry = Entry {
-            position: Position(position),
-            message: Message::new(b"", b"q", &[0, 0], Bytes::new()),
-            deadline: None,
-            priority: 0,
-            redelivered: false,
-            delivery_count: 0,
-        };
+        let entry = Entry::new(Position(position), Message::new(b"", b"q", &[0, 0], Bytes::new()));
         Out { entry, holder: Holder::NOBODY }
     }
 

@@ -1,22 +1,28 @@
 //! A queue at home: the machine behind its lock, the ways to its consumers, and what it asked for.
 
+mod marks;
+mod together;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+pub(super) use self::together::{Fate, Together};
+
+use self::marks::Marks;
 use super::{
-    courier::Courier,
+    courier::{Courier, Letter},
     dead_letter::with_header,
-    ports::{Outbox, Timer},
-    queue::{Arrival, Command, Effect, Queue, Subscription},
+    ports::{Journal, Outbox, Timer},
+    queue::{Command, Effect, Kept, Queue, Restored, Shelf, Subscription},
     topology::{self, QueueRecord},
     virtual_host::VirtualHost,
 };
 use crate::model::{
-    ConnectionId, ConsumerId, Delivery, FieldValue, Message, Moment, Position, QueueKind, Refusal,
-    Resource, ShortString,
+    Batch, ConnectionId, ConsumerId, Delivery, FieldValue, LogPosition, Message, Moment, Position,
+    QueueKind, Refusal, Resource, ShortString,
 };
 
 /// Room for so many effects is kept between calls. More are rare: all of a long queue has expired.
@@ -27,6 +33,8 @@ const KEPT: usize = 4096;
 pub(super) struct Hosted {
     pub(super) record: Arc<QueueRecord>,
     pub(super) home: Arc<VirtualHost>,
+    /// Absent: nothing of the queue is written.
+    journal: Option<Arc<dyn Journal>>,
     state: Mutex<State>,
 }
 
@@ -41,6 +49,8 @@ struct State {
     effects: Vec<Effect>,
     /// The connections that the current call delivers to; empty between calls.
     served: Vec<ConnectionId>,
+    /// What is to be durable before messages may be handed out.
+    marks: Marks,
     /// The queue has been deleted: nothing is delivered, published or attached any more.
     gone: bool,
 }
@@ -61,11 +71,17 @@ pub(super) struct Aftermath {
     pub(super) deaths: bool,
     /// The queue's life is over: delete it.
     pub(super) over: bool,
+    /// The record that was written of the call, if there was anything to write.
+    pub(super) written: LogPosition,
 }
 
 impl Aftermath {
     fn and(self, other: Self) -> Self {
-        Self { deaths: self.deaths || other.deaths, over: self.over || other.over }
+        Self {
+            deaths: self.deaths || other.deaths,
+            over: self.over || other.over,
+            written: self.written.max(other.written),
+        }
     }
 }
 
@@ -83,6 +99,8 @@ pub(super) struct Taken {
     pub(super) message: Message,
     pub(super) redelivered: bool,
     pub(super) remaining: u64,
+    /// What must be durable before anybody sees the message.
+    pub(super) awaited: LogPosition,
 }
 
 /// What a call under the queue's lock may reach: leaf locks that never wait for a queue.
@@ -91,20 +109,43 @@ pub(super) struct Surroundings<'a> {
     pub(super) timer: &'a dyn Timer,
     pub(super) courier: &'a Courier,
     pub(super) now: Moment,
+    /// Memory is short: what must wait goes to disk.
+    pub(super) saves_memory: bool,
 }
 
 impl Hosted {
-    pub(super) fn new(record: Arc<QueueRecord>, home: Arc<VirtualHost>, now: Moment) -> Self {
-        let queue = Queue::new(record.options.clone(), record.auto_delete, now);
+    pub(super) fn new(
+        record: Arc<QueueRecord>,
+        home: Arc<VirtualHost>,
+        journal: Option<Arc<dyn Journal>>,
+        now: Moment,
+    ) -> Self {
+        Self::restored(record, home, journal, Restored::default(), now)
+    }
+
+    /// A queue with what a restart has found of it.
+    pub(super) fn restored(
+        record: Arc<QueueRecord>,
+        home: Arc<VirtualHost>,
+        journal: Option<Arc<dyn Journal>>,
+        restored: Restored,
+        now: Moment,
+    ) -> Self {
+        let mut queue = empty_queue(&record, now);
+        if let Some(journal) = &journal {
+            let shelf = Shelf::new(Arc::clone(journal), record.id);
+            queue = queue.kept_on(shelf, record.durable).restored(restored);
+        }
         let state = State {
             queue,
             consumers: BTreeSet::new(),
             ways: BTreeMap::new(),
             effects: Vec::new(),
             served: Vec::new(),
+            marks: Marks::default(),
             gone: false,
         };
-        Self { record, home, state: Mutex::new(state) }
+        Self { record, home, journal, state: Mutex::new(state) }
     }
 
     /// Names the queue in a refusal.
@@ -119,30 +160,12 @@ impl Hosted {
             return Aftermath::default();
         }
         state.apply(command, around.now);
-        self.carry_out(&mut state, around)
+        self.conclude(&mut state, around)
     }
 
-    /// Enqueues what `arrivals` yields, under one lock; tells of each whether it was accepted.
-    /// A queue that is gone drops what was on its way to it, and tells nothing.
-    pub(super) fn enqueue(
-        &self,
-        arrivals: impl Iterator<Item = Arrival>,
-        mut accepted: impl FnMut(usize, bool),
-        around: Surroundings<'_>,
-    ) -> Aftermath {
-        let mut state = self.lock();
-        if state.gone {
-            return Aftermath::default();
-        }
-        let state = &mut *state;
-        for (index, arrival) in arrivals.enumerate() {
-            let before = state.effects.len();
-            state.queue.apply(Command::Enqueue(arrival), around.now, &mut state.effects);
-            let refused =
-                state.effects[before..].iter().any(|effect| matches!(effect, Effect::Refused));
-            accepted(index, !refused);
-        }
-        self.carry_out(state, around)
+    /// Messages below a position can be read from disk now.
+    pub(super) fn moved(&self, kept: Kept, below: Position) {
+        self.lock().queue.moved(kept, below);
     }
 
     /// Attaches a consumer.
@@ -164,7 +187,7 @@ impl Hosted {
         }
         state.attach(subscription.consumer, outbox);
         state.apply(Command::Subscribe(subscription), around.now);
-        Ok(self.carry_out(&mut state, around))
+        Ok(self.conclude(&mut state, around))
     }
 
     /// Detaches a consumer: no delivery to it is made after this returns.
@@ -174,7 +197,7 @@ impl Hosted {
             return Aftermath::default();
         }
         state.apply(Command::Unsubscribe { consumer }, around.now);
-        self.carry_out(&mut state, around)
+        self.conclude(&mut state, around)
     }
 
     /// Takes one message, as `basic.get` does.
@@ -199,11 +222,15 @@ impl Hosted {
         let taken = match answer {
             Some(Effect::Got { position, message, redelivered, delivery_count, remaining }) => {
                 let message = self.counted(message, delivery_count);
-                Some(Taken { position, message, redelivered, remaining })
+                let awaited = LogPosition::default();
+                Some(Taken { position, message, redelivered, remaining, awaited })
             }
             _ => None,
         };
-        Ok((taken, self.carry_out(&mut state, around)))
+        let aftermath = self.conclude(&mut state, around);
+        let awaited = |taken: &Taken| state.marks.awaited_by(taken.position);
+        let taken = taken.map(|taken| Taken { awaited: awaited(&taken), ..taken });
+        Ok((taken, aftermath))
     }
 
     /// Drops the ready messages, and says how many they were.
@@ -220,7 +247,7 @@ impl Hosted {
             Effect::Purged(messages) => Some(*messages),
             _ => None,
         });
-        Ok((purged.unwrap_or(0), self.carry_out(&mut state, around)))
+        Ok((purged.unwrap_or(0), self.conclude(&mut state, around)))
     }
 
     /// What is in the queue, after what has expired by now has left. `None` when it is gone.
@@ -236,7 +263,7 @@ impl Hosted {
         let command = if touch { Command::Touch } else { Command::Tick };
         state.apply(command, around.now);
         let counts = state.counts();
-        (Some(counts), self.carry_out(&mut state, around))
+        (Some(counts), self.conclude(&mut state, around))
     }
 
     /// Ends the queue's life, if `condition` allows it, and returns what was in it; nothing was if
@@ -250,7 +277,7 @@ impl Hosted {
         let mut aftermath = Aftermath::default();
         if !state.gone {
             state.apply(Command::Tick, around.now);
-            aftermath = self.carry_out(&mut state, around);
+            aftermath = self.conclude(&mut state, around);
         }
         if state.gone {
             return (Ok(Counts::default()), aftermath);
@@ -270,7 +297,36 @@ impl Hosted {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(journal) = &self.journal
+            && !state.marks.is_empty()
+            && let Some(below) = state.marks.take_durable(journal.durable())
+        {
+            state.queue.clear(below);
+        }
+        state
+    }
+
+    /// Writes what has changed, then does what the queue asked for.
+    fn conclude(&self, state: &mut State, around: Surroundings<'_>) -> Aftermath {
+        let mut batch = Batch::default();
+        let mark = state.queue.changes().write(self.record.id, &mut batch);
+        let written = match &self.journal {
+            Some(journal) if !batch.is_empty() => journal.append(&mut batch),
+            _ => LogPosition::default(),
+        };
+        self.note(mark, written, state);
+        Aftermath { written, ..self.carry_out(state, around) }
+    }
+
+    /// Remembers which messages may be handed out once the record is durable.
+    fn note(&self, mark: Option<Position>, written: LogPosition, state: &mut State) {
+        if let (Some(below), Some(journal)) = (mark, &self.journal) {
+            state.marks.note(written, below);
+            if state.queue.ready_count() > 0 {
+                journal.wake_when_durable(written, self.record.id);
+            }
+        }
     }
 
     /// Does what the queue asked for, in order. Still under its lock, so that the order is kept.
@@ -297,7 +353,7 @@ impl Hosted {
     /// a connection's route cache may keep the rest of it for long.
     fn finish(&self, state: &mut State, now: Moment) {
         state.end();
-        state.queue = Queue::new(self.record.options.clone(), self.record.auto_delete, now);
+        state.queue = empty_queue(&self.record, now);
     }
 
     fn carry_out_one(
@@ -318,8 +374,9 @@ impl Hosted {
                 }
                 way.deliveries.push(Delivery { consumer, queue, position, redelivered, message });
             }
-            Effect::DeadLetter { message, reason } => {
-                around.courier.receive(message, reason, Arc::clone(&self.record), &self.home);
+            Effect::DeadLetter { message, reason, from } => {
+                let (queue, home) = (Arc::clone(&self.record), Arc::clone(&self.home));
+                around.courier.receive(Letter { message, reason, from, queue, home });
                 aftermath.deaths = true;
             }
             Effect::WakeAt(moment) => around.timer.wake_at(moment, self.record.id),
@@ -337,6 +394,10 @@ impl Hosted {
         let count = FieldValue::Int64(delivery_count.into());
         with_header(&message, ShortString::from_static("x-delivery-count"), count)
     }
+}
+
+fn empty_queue(record: &QueueRecord, now: Moment) -> Queue {
+    Queue::new(record.options.clone(), record.auto_delete, now)
 }
 
 impl State {

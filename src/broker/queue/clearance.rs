@@ -1,0 +1,106 @@
+//! Which durable messages may be handed out: those of which it is written that they may have been.
+//!
+//! So a message that comes back after a crash says that it may have been seen, if it may. What is
+//! written runs ahead of what is handed out, further the more often consumers had to wait for it.
+
+use super::{Queue, changes::Kept};
+use crate::model::Position;
+
+/// How far ahead the marks run at most: so many messages may say without need that they were seen.
+const FURTHEST: u64 = 4096;
+
+/// The mark that is durable, and the one that will be.
+#[derive(Debug, Default)]
+pub(super) struct Clearance {
+    /// Messages below it may be handed out.
+    granted: Position,
+    /// The highest mark that was written.
+    asked: Position,
+    /// How far ahead the next mark is.
+    ahead: u64,
+}
+
+impl Clearance {
+    /// As it was found after a restart.
+    pub(super) fn below(position: Position) -> Self {
+        Self { granted: position, asked: position, ahead: 0 }
+    }
+
+    #[inline]
+    pub(super) fn covers(&self, position: Position) -> bool {
+        position < self.granted
+    }
+
+    /// A mark is durable.
+    pub(super) fn grant(&mut self, below: Position) {
+        self.granted = self.granted.max(below);
+    }
+
+    /// A message that arrives is passed on at once: the mark that goes with it.
+    #[inline]
+    pub(super) fn pass(&mut self, position: Position) -> Position {
+        let mark = Position(position.0 + 1);
+        self.granted = self.granted.max(mark);
+        self.asked = self.asked.max(mark);
+        mark
+    }
+
+    /// The queue has nothing ready: consumers are not waiting for marks.
+    fn rest(&mut self) {
+        self.ahead = 0;
+    }
+
+    /// The mark to write for a message that somebody waits for.
+    fn ask(&mut self, position: Position, end: Position) -> Option<Position> {
+        if position < self.asked {
+            return None;
+        }
+        self.ahead = (2 * self.ahead + 1).min(FURTHEST);
+        Some(self.ask_ahead(position, end))
+    }
+
+    /// The mark to write already, since the last one is about to be reached.
+    #[inline]
+    fn look_ahead(&mut self, position: Position, end: Position) -> Option<Position> {
+        let is_near = self.ahead > 1 && position.0 + self.ahead / 2 >= self.asked.0;
+        (is_near && self.asked < end).then(|| self.ask_ahead(position, end))
+    }
+
+    /// Never beyond the last message that has arrived.
+    fn ask_ahead(&mut self, position: Position, end: Position) -> Position {
+        self.asked = Position((position.0 + self.ahead).max(position.0 + 1).min(end.0));
+        self.asked
+    }
+}
+
+impl Queue {
+    /// Whether there is a head, and it may be handed out. If not, that is asked for when somebody
+    /// waits for it.
+    #[inline]
+    pub(super) fn may_serve(&mut self) -> bool {
+        let Some(head) = self.contents.head() else {
+            self.clearance.rest();
+            return false;
+        };
+        if head.kept != Kept::Durable {
+            return true;
+        }
+        let position = head.position;
+        if self.clearance.covers(position) {
+            let mark = self.clearance.look_ahead(position, self.contents.end());
+            mark.into_iter().for_each(|mark| self.changes.deliver_below(mark));
+            return true;
+        }
+        if self.consumers.are_waiting() {
+            self.ask_clearance(position);
+        }
+        false
+    }
+
+    /// Has a mark written that covers `position`, if there is none yet.
+    pub(super) fn ask_clearance(&mut self, position: Position) {
+        if let Some(mark) = self.clearance.ask(position, self.contents.end()) {
+            self.changes.deliver_below(mark);
+        }
+    }
+}
