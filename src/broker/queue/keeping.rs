@@ -81,3 +81,6 @@ impl Queue {
         self.contents.push(entry);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,12 +20,12 @@ use crate::model::{
 };
 
 /// Octets after which a new stretch begins, of packed messages and of bodies kept apart.
-const STRETCH: usize = 64 * 1024;
-const STRETCH_BODIES: usize = 256 * 1024;
+const STRETCH: usize = if cfg!(test) { 500 } else { 64 * 1024 };
+const STRETCH_BODIES: usize = if cfg!(test) { 3000 } else { 256 * 1024 };
 
 /// So many stretches at the front stay in memory, wherever else they are: a queue that is not long
 /// is never read from disk.
-const AT_HAND: usize = 16;
+const AT_HAND: usize = if cfg!(test) { 2 } else { 16 };
 
 /// Messages in the order of their positions, in stretches. None of them has ever left the queue.
 #[derive(Debug, Default)]
