@@ -15,6 +15,7 @@ mod ports;
 pub mod queue;
 #[cfg(test)]
 mod random;
+mod recovery;
 pub mod routing;
 mod schedule;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use self::{
     access::Users,
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     ports::{Journal, Outbox, Timer},
+    recovery::{Backlog, RestoreError, Restoring},
     routing::{Binding, Destination},
     schedule::Schedule,
     topology::{ExchangeDeclaration, QueueDeclaration},
@@ -48,7 +50,7 @@ use self::{
     virtual_host::VirtualHost,
 };
 use crate::model::{
-    ConnectionId, ConsumerId, Message, Moment, PropertyView, QueueId, QueueName, Refusal,
+    ConnectionId, ConsumerId, Message, Moment, Position, PropertyView, QueueId, QueueName, Refusal,
     VirtualHostName,
 };
 
@@ -102,6 +104,9 @@ impl Broker {
     pub fn wake(&self, queue: QueueId, now: Moment) {
         self.command(queue, Command::Tick, now);
     }
+
+    /// Messages of a queue below this position have moved to where the journal reads them back.
+    pub fn moved(&self, _queue: QueueId, _below: Position, _now: Moment) {}
 
     fn virtual_host(&self, name: &VirtualHostName) -> Option<Arc<VirtualHost>> {
         self.virtual_hosts.get(name).map(|entry| Arc::clone(&entry))

@@ -35,6 +35,11 @@ identity! {
     LogPosition(u64);
 }
 
+impl LogPosition {
+    /// The position of what was not taken: it is never reached.
+    pub const NEVER: Self = Self(u64::MAX);
+}
+
 /// One consumer, unique for the life of the node: its connection, and a serial number therein.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConsumerId {

@@ -195,6 +195,15 @@ pub enum Published {
     Refused { channel: ChannelNumber, refusal: Refusal },
 }
 
+/// Publications in a row for which the broker has taken responsibility, after a while: those of a
+/// channel whose numbers go from `first` to `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    pub channel: ChannelNumber,
+    pub first: u64,
+    pub last: u64,
+}
+
 /// A message on its way to a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {

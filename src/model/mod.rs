@@ -27,8 +27,8 @@ pub use history::{Death, DeathReason, History, Place};
 pub use identity::{ChannelNumber, ConnectionId, ConsumerId, LogPosition, Position, QueueId};
 pub use malformed::Malformed;
 pub use message::{
-    DELIVERY_OVERHEAD, Delivery, Message, Outcome, PACKED_BODY_LIMIT, Publication, Published,
-    Settlement,
+    Confirmed, DELIVERY_OVERHEAD, Delivery, Message, Outcome, PACKED_BODY_LIMIT, Publication,
+    Published, Settlement,
 };
 pub use moment::Moment;
 pub use name::{

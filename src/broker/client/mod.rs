@@ -1,5 +1,6 @@
 //! One connection, as the broker knows it: who it is, where it is at home, what it left unfinished.
 
+mod confirming;
 mod consuming;
 mod declaring;
 mod publishing;
@@ -16,7 +17,7 @@ pub use self::{
     declaring::DeclaredQueue,
 };
 
-use self::{publishing::Transaction, routes::RouteCache};
+use self::{confirming::AwaitedConfirms, publishing::Transaction, routes::RouteCache};
 use super::{Broker, hosted::Hosted, ports::Outbox, virtual_host::VirtualHost};
 use crate::model::{
     ChannelNumber, ConnectionId, ConsumerId, LogPosition, Moment, Names, QueueId, QueueName,
@@ -41,6 +42,7 @@ pub struct Client {
     reply_names: BTreeMap<ChannelNumber, ShortString>,
     /// The last record that the operation under way has written.
     awaited: LogPosition,
+    awaited_confirms: AwaitedConfirms,
 }
 
 impl Client {
@@ -63,6 +65,7 @@ impl Client {
             transactions: BTreeMap::new(),
             reply_names: BTreeMap::new(),
             awaited: LogPosition::default(),
+            awaited_confirms: AwaitedConfirms::default(),
         }
     }
 
@@ -107,6 +110,7 @@ impl Client {
         now: Moment,
     ) {
         self.roll_back(channel);
+        self.awaited_confirms.forget(channel);
         for &(queue, consumer) in consumers {
             self.cancel(channel, queue, consumer, now);
         }

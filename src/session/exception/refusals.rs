@@ -40,6 +40,7 @@ pub(super) fn words(refusal: &Refusal) -> (Code, String) {
         }
         Refusal::VirtualHostNotFound(name) => (Code::NotAllowed, format!("vhost {name} not found")),
         Refusal::LoginRefused => (Code::AccessRefused, "Login was refused".into()),
+        Refusal::NotKept { cause } => (Code::InternalError, format!("the store failed: {cause}")),
         Refusal::InvalidProperties => (Code::InternalError, String::new()),
         arguments_or_message => (Code::PreconditionFailed, precondition(arguments_or_message)),
     };
