@@ -7,6 +7,8 @@ mod ports;
 mod promises;
 mod recovery;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::{
@@ -310,27 +312,4 @@ pub(crate) fn session_settings(config: &Config) -> Arc<Settings> {
         cluster_name: config.cluster_name.clone(),
         ..Settings::default()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
-    };
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_server_that_is_dropped_takes_its_connections_along() {
-        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        let server = Server::start(&Config { listen, ..Config::default() }).await.unwrap();
-        let mut client = TcpStream::connect(server.addresses()[0]).await.unwrap();
-        client.write_all(b"AMQP\x00\x00\x09\x01").await.unwrap();
-        client.read_u8().await.unwrap();
-        drop(server);
-        let patience = Duration::from_secs(5);
-        let ended = tokio::time::timeout(patience, client.read_to_end(&mut Vec::new())).await;
-        assert!(ended.is_ok(), "the connection is still open");
-    }
 }

@@ -121,3 +121,149 @@ impl Promises {
         Answer::Done { channel, result: Err(Refusal::NotKept { cause }) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Batch, ChannelNumber},
+        session::request::Reply,
+        store::{
+            Options, Store,
+            disk::memory::{Faults, MemoryDisk},
+        },
+    };
+
+    struct Bench {
+        disk: MemoryDisk,
+        journal: Arc<StoreJournal>,
+        outbox: Arc<Outbox>,
+        promises: Promises,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let disk = MemoryDisk::default();
+            let (store, recovered) =
+                Store::open(Arc::new(disk.clone()), Options::default()).unwrap();
+            let journal = Arc::new(StoreJournal::new(store, recovered.last));
+            let outbox = Arc::new(Outbox::default());
+            let promises = Promises::new(Arc::clone(&journal), Arc::clone(&outbox));
+            Self { disk, journal, outbox, promises }
+        }
+
+        /// An operation that leaves a record of so many octets; its answer if it is given at once.
+        fn operate(&mut self, channel: u16, octets: usize) -> Option<u16> {
+            let mut batch = Batch::default();
+            batch.put(b"key", &vec![0; octets]);
+            let position = self.journal.append(&mut batch);
+            self.promises.keep(position, done(channel)).map(|answer| channel_of(&answer))
+        }
+
+        fn write(&self) {
+            if let Some(up_to) = self.journal.store().commit().unwrap() {
+                self.journal.reached(up_to);
+            }
+        }
+
+        /// The channels that are answered, unless the connection was not woken for it.
+        fn woken(&mut self) -> Vec<u16> {
+            if self.outbox.is_empty() {
+                return Vec::new();
+            }
+            self.outbox.hear(&mut Vec::new());
+            std::iter::from_fn(|| self.promises.next_answer())
+                .map(|answer| channel_of(&answer))
+                .collect()
+        }
+    }
+
+    fn done(channel: u16) -> Answer {
+        Answer::Done { channel: ChannelNumber(channel), result: Ok(Reply::Done) }
+    }
+
+    fn channel_of(answer: &Answer) -> u16 {
+        let Answer::Done { channel, .. } = answer else { panic!("{answer:?}") };
+        channel.0
+    }
+
+    fn is_broken(answer: &Answer) -> bool {
+        matches!(answer, Answer::Done { result: Err(Refusal::NotKept { .. }), .. })
+    }
+
+    #[test]
+    fn answers_come_in_order_when_their_records_are_durable() {
+        let mut bench = Bench::new();
+        assert_eq!((bench.operate(1, 9), bench.operate(2, 9)), (None, None));
+        bench.promises.arrange_wake_up(None);
+        assert_eq!(bench.woken(), [0; 0]);
+        bench.write();
+        assert_eq!(bench.woken(), [1, 2]);
+        bench.operate(3, 9);
+        bench.promises.arrange_wake_up(Some(LogPosition(4)));
+        bench.write();
+        assert_eq!(bench.woken(), [3]);
+        let durable = bench.journal.durable();
+        assert!(bench.promises.keep(durable, done(4)).is_some());
+    }
+
+    #[test]
+    fn a_lower_position_than_the_one_noted_is_noted_too() {
+        let mut bench = Bench::new();
+        for _ in 0..3 {
+            let _held = bench.operate(1, 9);
+        }
+        bench.promises.held.clear();
+        bench.promises.arrange_wake_up(Some(LogPosition(3)));
+        bench.promises.keep(LogPosition(1), done(1));
+        bench.promises.arrange_wake_up(Some(LogPosition(3)));
+        bench.journal.reached(LogPosition(1));
+        assert_eq!(bench.woken(), [1]);
+    }
+
+    #[test]
+    fn who_hung_up_waits_for_nothing() {
+        let mut bench = Bench::new();
+        bench.operate(1, 9);
+        bench.promises.hang_up();
+        assert_eq!(bench.promises.next_answer(), Some(done(1)));
+        assert_eq!(bench.operate(2, 9), Some(2));
+    }
+
+    #[test]
+    fn what_the_store_does_not_take_is_no_promise() {
+        let mut bench = Bench::new();
+        let answer = bench.promises.keep(LogPosition::NEVER, done(1)).unwrap();
+        assert!(is_broken(&answer));
+        assert_eq!(bench.operate(1, 9), None);
+        bench.promises.arrange_wake_up(None);
+        bench.disk.set_faults(Faults { failure_at: Some(1), ..Faults::default() });
+        let error = bench.journal.store().commit().unwrap_err();
+        bench.journal.set_condition(super::super::journal::Condition::Failed(error));
+        bench.journal.give_up();
+        assert!(!bench.outbox.is_empty());
+        assert!(bench.promises.next_answer().is_some_and(|answer| is_broken(&answer)));
+        assert_eq!(bench.operate(1, 9), Some(1));
+        bench.outbox.hear(&mut Vec::new());
+        bench.promises.arrange_wake_up(Some(LogPosition(1)));
+        assert!(bench.outbox.is_empty(), "there is nothing to wake up for");
+    }
+
+    #[test]
+    fn who_publishes_more_than_the_disk_writes_waits_for_it() {
+        let mut bench = Bench::new();
+        bench.operate(1, PENDING_LIMIT / 2);
+        bench.promises.published();
+        assert!(!bench.promises.is_behind());
+        bench.operate(1, PENDING_LIMIT / 2);
+        bench.promises.published();
+        assert!(bench.promises.is_behind());
+        bench.promises.held.clear();
+        bench.promises.arrange_wake_up(None);
+        while bench.promises.is_behind() {
+            assert!(bench.outbox.is_empty());
+            bench.write();
+        }
+        assert!(!bench.outbox.is_empty());
+    }
+}
