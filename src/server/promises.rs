@@ -100,9 +100,10 @@ impl Promises {
         }
         if self.journal.has_failed() {
             // Confirms are not given any more; answers are, each with the reason.
-            return if answer.is_some() {
-                self.outbox.notify()
-            };
+            if answer.is_some() {
+                self.outbox.notify();
+            }
+            return;
         }
         self.noted = first;
         self.journal.notify_when_durable(first, &self.outbox);

@@ -73,7 +73,9 @@ impl Storage {
         let (waker, woken, woken_until) = (Arc::clone(&journal), Arc::clone(broker), stop.clone());
         tasks.spawn(async move { waker.wake_queues(&woken, clock, woken_until).await });
         let (retrier, until) = (Arc::clone(&journal), stop.clone());
-        tasks.spawn(async move { until.run_until_cancelled(retry_when_full(&retrier)).await });
+        tasks.spawn(
+            async move { until.run_until_cancelled(retry_when_full(&retrier, clock)).await },
+        );
         Ok(Self { journal, committer, tasks, stop })
     }
 
@@ -114,10 +116,10 @@ pub(super) fn farewell(error: &Error) -> String {
 }
 
 /// Tries a full disk again, until things go on.
-async fn retry_when_full(journal: &StoreJournal) {
+async fn retry_when_full(journal: &StoreJournal, clock: Clock) {
     let mut condition = journal.condition();
     while condition.wait_for(|condition| *condition == Condition::Full).await.is_ok() {
-        let is_over = retry(journal).await;
+        let is_over = retry(journal, clock).await;
         if is_over && journal.set_condition(Condition::Fine) {
             tracing::info!("there is room on the disk again: going on");
         }
@@ -125,11 +127,11 @@ async fn retry_when_full(journal: &StoreJournal) {
 }
 
 /// Tries once; whether records are written again.
-async fn retry(journal: &StoreJournal) -> bool {
+async fn retry(journal: &StoreJournal, clock: Clock) -> bool {
     let before = journal.durable();
     journal.take_full_reports();
     journal.store().resume();
-    tokio::time::sleep(RETRY).await;
+    tokio::time::sleep_until(clock.instant(clock.now() + RETRY)).await;
     let durable = journal.durable();
     let has_moved = durable > before || durable == journal.store().journal().last();
     has_moved && journal.take_full_reports() == 0

@@ -94,7 +94,10 @@ async fn what_was_appended_is_written_when_a_server_stops() {
     let clock = Clock::start();
     let (broker, journal) = durable_broker(&config, &scratch.0, timers, clock).unwrap();
     let storage = start_storage(journal.unwrap(), &broker, &config, clock).unwrap();
-    let last = (0..100).map(|_| append(storage.journal().store())).last().unwrap();
+    for _ in 0..100 {
+        append(storage.journal().store());
+    }
+    let last = storage.journal().store().journal().last();
     let stopped = Arc::clone(storage.journal());
     storage.stop().await;
     assert_eq!(stopped.durable(), last);
