@@ -129,7 +129,12 @@ impl Server {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.clients.close_all("broker forced connection closure with reason 'shutdown'");
+        let failure = self.storage.as_ref().and_then(|storage| storage.journal().failure());
+        let reason = match failure {
+            Some(cause) => storage::farewell(&cause),
+            None => "broker forced connection closure with reason 'shutdown'".to_owned(),
+        };
+        self.clients.close_all(&reason);
         if tokio::time::timeout(FAREWELL, self.clients.gone()).await.is_err() {
             self.clients.cut_off();
             self.clients.gone().await;

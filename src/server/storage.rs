@@ -1,9 +1,12 @@
 //! The data directory of a running node: opened, kept writing, told of when it is full or fails,
 //! closed.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
     StartError, entropy,
@@ -56,7 +59,7 @@ pub(super) struct Storage {
     journal: Arc<StoreJournal>,
     committer: Committer,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    stop: DropGuard,
 }
 
 impl Storage {
@@ -76,7 +79,7 @@ impl Storage {
         tasks.spawn(
             async move { until.run_until_cancelled(retry_when_full(&retrier, clock)).await },
         );
-        Ok(Self { journal, committer, tasks, stop })
+        Ok(Self { journal, committer, tasks, stop: stop.drop_guard() })
     }
 
     /// Returns why the store has failed, once it has.
@@ -90,7 +93,7 @@ impl Storage {
 
     /// Writes what was appended. The broker must be at rest.
     pub(super) async fn stop(self) {
-        self.stop.cancel();
+        drop(self.stop);
         self.tasks.close();
         self.tasks.wait().await;
         let committer = self.committer;
@@ -111,8 +114,8 @@ pub(super) async fn failure(journal: &StoreJournal) -> Error {
 }
 
 /// What clients and operators are told when the store has failed.
-pub(super) fn farewell(error: &Error) -> String {
-    format!("the store failed: {error}")
+pub(super) fn farewell(cause: &impl fmt::Display) -> String {
+    format!("the store failed: {cause}")
 }
 
 /// Tries a full disk again, until things go on.

@@ -87,6 +87,22 @@ async fn a_data_directory_belongs_to_one_server_until_it_has_stopped() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_dropped_gives_its_data_directory_up() {
+    let scratch = Scratch::new();
+    drop(Server::start(&scratch.config()).await.unwrap());
+    let free = async {
+        loop {
+            match Server::start(&scratch.config()).await {
+                Err(StartError::DataDirInUse { .. }) => tokio::task::yield_now().await,
+                started => break started,
+            }
+        }
+    };
+    let started = tokio::time::timeout(PATIENCE, free).await.expect("its tasks end");
+    started.unwrap().stop().await;
+}
+
+#[tokio::test]
 async fn what_was_appended_is_written_when_a_server_stops() {
     let scratch = Scratch::new();
     let config = scratch.config();

@@ -253,4 +253,11 @@ mod tests {
         check(Refusal::InvalidHeadersMatch { value: FieldValue::Boolean(true) }, 406, text);
         check(Refusal::PartialTransaction, 406, "partial tx completion");
     }
+
+    #[test]
+    fn a_failed_store_is_named_as_the_cause() {
+        let cause = "j1: could not sync: input/output error".to_owned();
+        let text = "the store failed: j1: could not sync: input/output error";
+        check(Refusal::NotKept { cause }, 541, text);
+    }
 }
