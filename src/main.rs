@@ -47,17 +47,18 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
         let mut interrupt = told(SignalKind::interrupt())?;
         let server = Server::start(config).await.map_err(|error| error.to_string())?;
         announce(&server).map_err(|error| format!("cannot say that it is ready: {error}"))?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let outcome = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            failure = server.failed() => Err(failure),
+        };
         tracing::info!("stopping: closing the clients' connections");
         tokio::select! {
             () = server.stop() => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        Ok(())
+        outcome
     });
     runtime.shutdown_timeout(Duration::ZERO);
     served

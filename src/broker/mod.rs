@@ -15,6 +15,7 @@ mod ports;
 pub mod queue;
 #[cfg(test)]
 mod random;
+mod recovery;
 pub mod routing;
 mod schedule;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use self::{
     access::Users,
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     ports::{Journal, Outbox, Timer},
+    recovery::{Backlog, RestoreError, Restoring},
     routing::{Binding, Destination},
     schedule::Schedule,
     topology::{ExchangeDeclaration, QueueDeclaration},

@@ -19,6 +19,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where durable things will be kept. `data_dir`
     pub data_dir: Option<PathBuf>,
+    /// Start without what is damaged in the data directory, instead of not at all.
+    pub recover: bool,
     /// The least severe level that is logged, or directives of `tracing`. `log.level`
     pub log: String,
     /// The user that exists from the start. `default_user`, `default_pass`
@@ -51,6 +53,7 @@ impl Default for Config {
         Self {
             listen: loopback.map(|address| SocketAddr::new(address, AMQP_PORT)).to_vec(),
             data_dir: None,
+            recover: false,
             log: "info".to_owned(),
             default_user: "guest".to_owned(),
             default_password: "guest".to_owned(),

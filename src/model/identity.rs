@@ -35,6 +35,11 @@ identity! {
     LogPosition(u64);
 }
 
+impl LogPosition {
+    /// The position of what was not taken: it is never reached.
+    pub const NEVER: Self = Self(u64::MAX);
+}
+
 impl QueueId {
     /// The number under which those of the queue's messages are stored that were written to save
     /// memory only: they do not survive a restart.

@@ -200,8 +200,8 @@ pub enum Published {
     Refused { channel: ChannelNumber, refusal: Refusal },
 }
 
-/// Publications in a row, from `first` to `last`, that the broker has come to be responsible for
-/// since they were answered with nothing.
+/// Publications in a row for which the broker has taken responsibility, after a while: those of a
+/// channel whose numbers go from `first` to `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Confirmed {
     pub channel: ChannelNumber,

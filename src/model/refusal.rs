@@ -99,6 +99,8 @@ pub enum Refusal {
     ReplyConsumerAcknowledges,
     /// Some queue refused a message of the transaction.
     PartialTransaction,
+    /// What must survive a crash could not be written.
+    NotKept { cause: String },
     /// No such virtual host.
     VirtualHostNotFound(VirtualHostName),
     /// The user name and password, or what stands for them, were not accepted.

@@ -4,7 +4,7 @@ use std::{mem, sync::Arc};
 
 use super::Outbox;
 use crate::{
-    model::Moment,
+    model::{Confirmed, Moment},
     session::{
         Session,
         request::{Answer, Event, Request},
@@ -14,7 +14,31 @@ use crate::{
 /// What carries out a session's requests.
 pub trait Backend: Send + 'static {
     /// Carries out one request. `None` for the requests that are not answered.
+    ///
+    /// The answer to an operation may come late, by [`Self::next_late_answer`].
     fn execute(&mut self, request: Request, now: Moment) -> Option<Answer>;
+
+    /// What was published earlier and is safe by now.
+    fn take_late_confirms(&mut self) -> Vec<Confirmed> {
+        Vec::new()
+    }
+
+    /// An answer that could not be given at once, and can now.
+    fn next_late_answer(&mut self) -> Option<Answer> {
+        None
+    }
+
+    /// Nothing is left to be done for now: the outbox is to be notified when one of the two above
+    /// has something to give, or [`Self::is_behind`] changes.
+    fn arrange_wake_up(&mut self) {}
+
+    /// Whether it has more of this client's than it can take care of soon.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    /// The client is gone, and hears no answer: none needs to be late.
+    fn hang_up(&mut self) {}
 }
 
 /// One client's conversation with the broker; who owns it moves the octets.
@@ -32,10 +56,12 @@ impl<B: Backend> Conversation<B> {
         Self { session, backend, outbox, events: Vec::new() }
     }
 
-    /// Tells the session what waits in the outbox, and carries out all that it then asks for.
+    /// Tells the session what waits in the outbox and what has come late, and carries out all that
+    /// it then asks for.
     pub fn work(&mut self, now: Moment) {
-        self.take_events();
+        self.outbox.hear(&mut self.events);
         self.tell_all(now);
+        self.tell_late(now);
         while let Some(request) = self.session.next_request(now) {
             let answer = self.backend.execute(request, now);
             self.take_events();
@@ -47,11 +73,14 @@ impl<B: Backend> Conversation<B> {
             }
             self.tell_all(now);
         }
+        self.backend.arrange_wake_up();
+        self.session.set_behind(self.backend.is_behind(), now);
     }
 
     /// The client is gone: gives back to the broker what it held.
     pub fn hang_up(&mut self, now: Moment) {
         self.session.disconnected(now);
+        self.backend.hang_up();
         self.work(now);
         self.outbox.close();
     }
@@ -63,6 +92,16 @@ impl<B: Backend> Conversation<B> {
 
     pub(super) fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+
+    fn tell_late(&mut self, now: Moment) {
+        let confirmed = self.backend.take_late_confirms();
+        if !confirmed.is_empty() {
+            self.session.notify(Event::Confirmed(confirmed), now);
+        }
+        while let Some(answer) = self.backend.next_late_answer() {
+            self.session.answer(answer, now);
+        }
     }
 
     fn take_events(&mut self) {

@@ -1,8 +1,9 @@
 //! Carries out a session's requests against the broker.
 
+use super::promises::Promises;
 use crate::{
     broker::{self, Binding, Client, Destination, ExchangeDeclaration, Purpose, QueueDeclaration},
-    model::{ChannelNumber, ConnectionId, Moment, Refusal},
+    model::{ChannelNumber, Confirmed, ConnectionId, Moment, Publication, Published, Refusal},
     net::Backend,
     session::request::{self, Answer, Operation, Reply, Request},
 };
@@ -11,11 +12,38 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct BrokerBackend {
     client: Client,
+    /// Absent: nothing survives the node, and nothing waits for a disk.
+    promises: Option<Promises>,
 }
 
 impl BrokerBackend {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client }
+    pub(super) fn new(client: Client, promises: Option<Promises>) -> Self {
+        Self { client, promises }
+    }
+
+    fn publish(&mut self, publications: Vec<Publication>, now: Moment) -> Vec<Published> {
+        let published = self.client.publish(publications, now);
+        if let Some(promises) = &mut self.promises {
+            // Its confirms come late by themselves.
+            self.client.take_awaited();
+            promises.published();
+        }
+        published
+    }
+
+    /// Carries out an operation; its answer waits for the disk if it is a promise.
+    fn operate(
+        &mut self,
+        channel: ChannelNumber,
+        operation: Operation,
+        now: Moment,
+    ) -> Option<Answer> {
+        let is_promise = is_promise(&operation);
+        let result = operate(&mut self.client, channel, operation, now);
+        let answer = Answer::Done { channel, result };
+        let Some(promises) = &mut self.promises else { return Some(answer) };
+        let awaited = self.client.take_awaited();
+        if is_promise { promises.keep(awaited, answer) } else { Some(answer) }
     }
 }
 
@@ -25,7 +53,7 @@ impl Backend for BrokerBackend {
         Some(match request {
             Request::Login(login) => Answer::Admitted(client.login(&login.user, &login.password)),
             Request::OpenVirtualHost(name) => Answer::Opened(client.open(&name)),
-            Request::Publish(publications) => Answer::Published(client.publish(publications, now)),
+            Request::Publish(publications) => Answer::Published(self.publish(publications, now)),
             Request::Settle(settlements) => {
                 client.settle(settlements, now);
                 Answer::Settled
@@ -41,13 +69,62 @@ impl Backend for BrokerBackend {
                 return None;
             }
             Request::Operate { channel, operation } => {
-                Answer::Done { channel, result: operate(client, channel, operation, now) }
+                return self.operate(channel, operation, now);
             }
             Request::Leave => {
                 client.leave(now);
                 Answer::Left
             }
         })
+    }
+
+    fn take_late_confirms(&mut self) -> Vec<Confirmed> {
+        let promises = self.promises.as_ref();
+        promises.map(|promises| promises.take_confirms(&mut self.client)).unwrap_or_default()
+    }
+
+    fn next_late_answer(&mut self) -> Option<Answer> {
+        self.promises.as_mut()?.next_answer()
+    }
+
+    fn arrange_wake_up(&mut self) {
+        if let Some(promises) = &mut self.promises {
+            promises.arrange_wake_up(self.client.next_awaited_confirm());
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.promises.as_ref().is_some_and(Promises::is_behind)
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(promises) = &mut self.promises {
+            promises.hang_up();
+        }
+    }
+}
+
+/// Whether the answer says that something will be so after a crash, too.
+///
+/// The others must not be late: deliveries follow the answer to a consumer, and a channel that has
+/// ended gives back what it held.
+fn is_promise(operation: &Operation) -> bool {
+    match operation {
+        Operation::DeclareExchange(_)
+        | Operation::CheckExchange(_)
+        | Operation::DeleteExchange { .. }
+        | Operation::DeclareQueue(_)
+        | Operation::CheckQueue(_)
+        | Operation::DeleteQueue { .. }
+        | Operation::PurgeQueue(_)
+        | Operation::Bind(_)
+        | Operation::Unbind(_)
+        | Operation::Commit(_) => true,
+        Operation::Consume(_)
+        | Operation::Cancel { .. }
+        | Operation::Get { .. }
+        | Operation::Rollback
+        | Operation::Close { .. } => false,
     }
 }
 

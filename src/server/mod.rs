@@ -2,22 +2,38 @@
 
 mod backend;
 mod entropy;
+mod journal;
 mod ports;
+mod promises;
+mod recovery;
+mod storage;
+#[cfg(test)]
+mod tests;
 mod timers;
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::backend::BrokerBackend;
-use self::{ports::ConnectionOutbox, timers::Timers};
+use self::{
+    journal::StoreJournal, ports::ConnectionOutbox, promises::Promises, storage::Storage,
+    timers::Timers,
+};
 use crate::{
-    broker::{Broker, Timer, Users},
+    broker::{Broker, Client, Journal, RestoreError, Timer, Users},
     config::Config,
     model::{ConnectionId, Moment, NameTooLong, VirtualHostName},
     net::{Clients, Clock, Conversation, Listener, Outbox, Peer, Reception},
     session::{Session, Settings},
+    store,
 };
 
 /// How long the clients have to answer that the connection closes.
@@ -30,6 +46,17 @@ pub enum StartError {
     Listen { address: SocketAddr, cause: io::Error },
     #[error("cannot use the data directory {}: {cause}", path.display())]
     DataDir { path: PathBuf, cause: io::Error },
+    #[error("the data directory {} is in use by another process", path.display())]
+    DataDirInUse { path: PathBuf },
+    #[error(
+        "the data directory {} is damaged: {cause}; `--recover` starts without what is lost",
+        path.display()
+    )]
+    Damaged { path: PathBuf, cause: store::Error },
+    #[error("cannot use the data directory {}: {cause}", path.display())]
+    Store { path: PathBuf, cause: store::Error },
+    #[error("the data directory {} cannot be understood: {cause}", path.display())]
+    Meaningless { path: PathBuf, cause: RestoreError },
     #[error("`{name}` cannot name a virtual host: {cause}")]
     VirtualHostName { name: String, cause: NameTooLong },
     #[error("there is no address to listen on")]
@@ -37,31 +64,36 @@ pub enum StartError {
 }
 
 /// A running broker. Dropping it stops it at once; [`Server::stop`] lets the clients know.
-#[derive(Debug)]
 pub struct Server {
     addresses: Vec<SocketAddr>,
     clients: Arc<Clients>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Absent: nothing survives.
+    storage: Option<Storage>,
 }
 
 impl Server {
     /// Starts a broker in the current tokio runtime; it accepts clients when this returns.
     ///
     /// # Errors
-    /// When an address is taken, or the configuration asks for what cannot be.
+    /// When an address is taken, the configuration asks for what cannot be, or the data directory
+    /// is in use or damaged.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        prepare_data_dir(config)?;
-        let listeners = bind(&config.listen).await?;
-        let addresses = listeners.iter().map(|(_, address)| *address).collect();
-
         let clock = Clock::start();
         let timers = Arc::new(Timers::default());
-        let broker = make_broker(config, Arc::<Timers>::clone(&timers))?;
-        let clients = Arc::new(Clients::new(clock));
-        let reception =
-            Arc::new(FrontDesk { broker: Arc::clone(&broker), settings: session_settings(config) });
+        let (broker, journal) = match &config.data_dir {
+            Some(path) => durable_broker(config, path, Arc::<Timers>::clone(&timers), clock)?,
+            None => (make_broker(config, Arc::<Timers>::clone(&timers))?, None),
+        };
+        let listeners = bind(&config.listen).await?;
+        let addresses = listeners.iter().map(|(_, address)| *address).collect();
+        let start_storage = |journal| start_storage(journal, &broker, config, clock);
+        let storage = journal.clone().map(start_storage).transpose()?;
 
+        let clients = Arc::new(Clients::new(clock));
+        let settings = session_settings(config);
+        let reception = Arc::new(FrontDesk { broker: Arc::clone(&broker), journal, settings });
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let woken = stop.clone();
@@ -70,7 +102,11 @@ impl Server {
             let (reception, clients) = (Arc::clone(&reception), Arc::clone(&clients));
             tasks.spawn(listener.run(reception, clients, stop.clone()));
         }
-        Ok(Self { addresses, clients, stop, tasks })
+        if let Some(storage) = &storage {
+            let (journal, clients) = (Arc::clone(storage.journal()), Arc::clone(&clients));
+            tasks.spawn(send_all_away_when_failed(journal, clients, stop.clone()));
+        }
+        Ok(Self { addresses, clients, stop, tasks, storage })
     }
 
     /// Where it listens, in the order of the configuration, with the ports that were taken.
@@ -78,14 +114,40 @@ impl Server {
         &self.addresses
     }
 
+    /// Returns what has happened once the data directory has failed. Nothing is confirmed any more
+    /// and nobody is accepted; what is left is to stop, and to start again when the cause is gone.
+    pub async fn failed(&self) -> String {
+        match &self.storage {
+            Some(storage) => storage::farewell(&storage.failed().await),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Accepts nobody any more, closes every connection with 320 CONNECTION_FORCED, and returns
-    /// when the clients have gone, or after three seconds.
-    pub async fn stop(self) {
+    /// when the clients have gone, or after three seconds; by then, everything is written.
+    pub async fn stop(mut self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.clients.close_all("broker forced connection closure with reason 'shutdown'");
-        let _dropping_cuts_off_the_rest = tokio::time::timeout(FAREWELL, self.clients.gone()).await;
+        let failure = self.storage.as_ref().and_then(|storage| storage.journal().failure());
+        let reason = match failure {
+            Some(cause) => storage::farewell(&cause),
+            None => "broker forced connection closure with reason 'shutdown'".to_owned(),
+        };
+        self.clients.close_all(&reason);
+        if tokio::time::timeout(FAREWELL, self.clients.gone()).await.is_err() {
+            self.clients.cut_off();
+            self.clients.gone().await;
+        }
+        if let Some(storage) = self.storage.take() {
+            storage.stop().await;
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 
@@ -99,6 +161,7 @@ impl Drop for Server {
 /// Receives clients: gives each a session and a way to the broker.
 struct FrontDesk {
     broker: Arc<Broker>,
+    journal: Option<Arc<StoreJournal>>,
     settings: Arc<Settings>,
 }
 
@@ -108,7 +171,11 @@ impl Reception for FrontDesk {
     fn welcome(&self, peer: Peer, outbox: Arc<Outbox>, now: Moment) -> Conversation<BrokerBackend> {
         let from_here = peer.remote.ip().to_canonical().is_loopback();
         let origin = (peer.connection, from_here, entropy::draw());
-        conversation(&self.broker, Arc::clone(&self.settings), outbox, origin, now)
+        let settings = Arc::clone(&self.settings);
+        let to_journal = |journal| Promises::new(journal, Arc::clone(&outbox));
+        let promises = self.journal.clone().map(to_journal);
+        let (session, client) = enter(&self.broker, settings, &outbox, origin, now);
+        Conversation::new(session, BrokerBackend::new(client, promises), outbox)
     }
 }
 
@@ -121,16 +188,65 @@ pub(crate) fn conversation(
     origin: (ConnectionId, bool, u128),
     now: Moment,
 ) -> Conversation<BrokerBackend> {
-    let (connection, from_here, entropy) = origin;
-    let session = Session::new(settings, connection, entropy, now);
-    let way_back = Arc::new(ConnectionOutbox(Arc::clone(&outbox)));
-    let client = Broker::client(broker, connection, way_back, from_here, !entropy);
-    Conversation::new(session, BrokerBackend::new(client), outbox)
+    let (session, client) = enter(broker, settings, &outbox, origin, now);
+    Conversation::new(session, BrokerBackend::new(client, None), outbox)
 }
 
-fn prepare_data_dir(config: &Config) -> Result<(), StartError> {
-    let Some(path) = &config.data_dir else { return Ok(()) };
-    fs::create_dir_all(path).map_err(|cause| StartError::DataDir { path: path.clone(), cause })
+fn enter(
+    broker: &Arc<Broker>,
+    settings: Arc<Settings>,
+    outbox: &Arc<Outbox>,
+    origin: (ConnectionId, bool, u128),
+    now: Moment,
+) -> (Session, Client) {
+    let (connection, from_here, entropy) = origin;
+    let session = Session::new(settings, connection, entropy, now);
+    let way_back = Arc::new(ConnectionOutbox(Arc::clone(outbox)));
+    (session, Broker::client(broker, connection, way_back, from_here, !entropy))
+}
+
+/// A broker with a data directory, and with what survived there.
+fn durable_broker(
+    config: &Config,
+    path: &Path,
+    timer: Arc<dyn Timer>,
+    clock: Clock,
+) -> Result<(Arc<Broker>, Option<Arc<StoreJournal>>), StartError> {
+    let (store, recovered) = storage::open(path, config.recover)?;
+    let journal = Arc::new(StoreJournal::new(store, recovered.last));
+    let broker = new_broker(config, timer, Some(Arc::<StoreJournal>::clone(&journal)));
+    recovery::restore(&broker, recovered, clock.now()).map_err(|failure| match failure {
+        recovery::Failure::Store(cause) => storage::unusable(path, cause),
+        recovery::Failure::Broker(cause) => {
+            StartError::Meaningless { path: path.to_owned(), cause }
+        }
+    })?;
+    add_first_virtual_host(&broker, config)?;
+    Ok((Arc::new(broker), Some(journal)))
+}
+
+fn start_storage(
+    journal: Arc<StoreJournal>,
+    broker: &Arc<Broker>,
+    config: &Config,
+    clock: Clock,
+) -> Result<Storage, StartError> {
+    Storage::start(journal, broker, clock).map_err(|cause| StartError::DataDir {
+        path: config.data_dir.clone().unwrap_or_default(),
+        cause,
+    })
+}
+
+/// A node that can keep nothing any more sends its clients away, and says why.
+async fn send_all_away_when_failed(
+    journal: Arc<StoreJournal>,
+    clients: Arc<Clients>,
+    stop: CancellationToken,
+) {
+    if let Some(error) = stop.run_until_cancelled(storage::failure(&journal)).await {
+        stop.cancel();
+        clients.close_all(&storage::farewell(&error));
+    }
 }
 
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<(Listener, SocketAddr)>, StartError> {
@@ -163,20 +279,29 @@ fn lacks_address(error: &io::Error) -> bool {
 /// `EAFNOSUPPORT` of Linux, for which the standard library has no kind.
 const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
 
-/// The broker that `config` describes, with its first user and virtual host.
+/// The broker that `config` describes, with its first user and virtual host, and no journal.
 pub(crate) fn make_broker(
     config: &Config,
     timer: Arc<dyn Timer>,
 ) -> Result<Arc<Broker>, StartError> {
-    let name = &config.default_virtual_host;
-    let virtual_host = VirtualHostName::try_from(name.clone())
-        .map_err(|cause| StartError::VirtualHostName { name: name.clone(), cause })?;
+    let broker = new_broker(config, timer, None);
+    add_first_virtual_host(&broker, config)?;
+    Ok(Arc::new(broker))
+}
+
+fn new_broker(config: &Config, timer: Arc<dyn Timer>, journal: Option<Arc<dyn Journal>>) -> Broker {
     let mut users = Users::default();
     let only_from_here = config.loopback_users.contains(&config.default_user);
     users.add(&config.default_user, &config.default_password, only_from_here);
-    let broker = Broker::new(timer, users, None);
+    Broker::new(timer, users, journal)
+}
+
+fn add_first_virtual_host(broker: &Broker, config: &Config) -> Result<(), StartError> {
+    let name = &config.default_virtual_host;
+    let virtual_host = VirtualHostName::try_from(name.clone())
+        .map_err(|cause| StartError::VirtualHostName { name: name.clone(), cause })?;
     broker.add_virtual_host(virtual_host);
-    Ok(Arc::new(broker))
+    Ok(())
 }
 
 /// What the node tells its clients and grants them.
@@ -192,27 +317,4 @@ pub(crate) fn session_settings(config: &Config) -> Arc<Settings> {
         cluster_name: config.cluster_name.clone(),
         ..Settings::default()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
-    };
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_server_that_is_dropped_takes_its_connections_along() {
-        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        let server = Server::start(&Config { listen, ..Config::default() }).await.unwrap();
-        let mut client = TcpStream::connect(server.addresses()[0]).await.unwrap();
-        client.write_all(b"AMQP\x00\x00\x09\x01").await.unwrap();
-        client.read_u8().await.unwrap();
-        drop(server);
-        let patience = Duration::from_secs(5);
-        let ended = tokio::time::timeout(patience, client.read_to_end(&mut Vec::new())).await;
-        assert!(ended.is_ok(), "the connection is still open");
-    }
 }

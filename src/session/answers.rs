@@ -1,7 +1,7 @@
 //! What the broker's answers lead to.
 
 use super::{Session, channel::content::PUBLISH, exception::Fault, phase::Phase, request::Reply};
-use crate::model::{ChannelNumber, Moment, Published, Refusal};
+use crate::model::{ChannelNumber, Confirmed, Moment, Published, Refusal};
 
 impl Session {
     pub(super) fn admitted(&mut self, result: Result<(), Refusal>, now: Moment) {
@@ -69,7 +69,7 @@ impl Session {
             };
             match fate {
                 Published::Confirmed { number, .. } => {
-                    found.confirm(number);
+                    found.confirm(number, number);
                     note(&mut confirmed, channel);
                 }
                 Published::Rejected { number, .. } => found.reject(number, &mut self.connection),
@@ -84,6 +84,19 @@ impl Session {
         }
         for channel in confirmed {
             self.flush_confirms(channel);
+        }
+    }
+
+    /// Says that publications are safe which were not when their answer was given.
+    pub(super) fn confirmed_late(&mut self, runs: &[Confirmed]) {
+        for run in runs {
+            if let Some(found) = self.channels.get_mut(&run.channel.0) {
+                found.confirm(run.first, run.last);
+            }
+        }
+        // After the last run: what several of them confirm together is one frame.
+        for run in runs {
+            self.flush_confirms(run.channel.0);
         }
     }
 

@@ -69,6 +69,8 @@ pub struct Session {
     tuning: Tuning,
     heartbeat: Heartbeat,
     alarm: Alarm,
+    /// The broker has more of this client's than it could write.
+    is_behind: bool,
     handshake_deadline: Moment,
     /// The broker knows the connection, and has to be told when it ends.
     is_admitted: bool,
@@ -90,6 +92,7 @@ impl Session {
             tuning: Tuning::initial(),
             heartbeat: Heartbeat::new(0, now),
             alarm: Alarm::default(),
+            is_behind: false,
             handshake_deadline,
             is_admitted: false,
         }
@@ -175,6 +178,7 @@ impl Session {
                     channel.cancelled(id, &mut self.connection);
                 }
             }
+            Event::Confirmed(runs) => self.confirmed_late(&runs),
             Event::Blocked(reason) => self.alarm.raise(reason),
             Event::Unblocked => self.unblock(now),
             Event::Close(reason) => match self.phase {
@@ -182,6 +186,15 @@ impl Session {
                 Phase::Handshake(_) => self.vanish(Disposition::Reset, now),
                 Phase::Ending(_) => {}
             },
+        }
+    }
+
+    /// The broker is behind with what this client published, or has caught up: meanwhile nothing
+    /// more is wanted of it, and its silence says nothing.
+    pub fn set_behind(&mut self, is_behind: bool, now: Moment) {
+        if self.is_behind != is_behind {
+            self.is_behind = is_behind;
+            self.heartbeat.set_deaf(is_behind || self.alarm.is_blocking(), now);
         }
     }
 
@@ -235,7 +248,8 @@ impl Session {
             Phase::Handshake(_) => self.input.len() < INPUT_LIMIT,
             Phase::Running => {
                 let is_stuck = self.input.len() >= INPUT_LIMIT && self.unanswered.is_some();
-                !self.alarm.is_blocking() && self.held.has_room() && !is_stuck
+                let is_held_up = self.alarm.is_blocking() || self.is_behind;
+                !is_held_up && self.held.has_room() && !is_stuck
             }
         }
     }
@@ -295,7 +309,7 @@ impl Session {
         if !self.alarm.clear() {
             return;
         }
-        self.heartbeat.set_deaf(false, now);
+        self.heartbeat.set_deaf(self.is_behind, now);
         if self.alarm.is_announced && matches!(self.phase, Phase::Running) {
             self.connection.outgoing.method(0, ConnectionUnblocked {});
         }

@@ -109,7 +109,7 @@ impl Backlog {
 
     /// The queue's state, made if need be.
     pub(super) fn queue_mut(&mut self, queue: QueueId) -> &mut QueueBacklog {
-        self.queue_floor = self.queue_floor.max(queue.0.saturating_add(1));
+        self.queue_floor = self.queue_floor.max(queue.base().0 + 1);
         self.queues.entry(queue).or_default()
     }
 

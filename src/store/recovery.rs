@@ -274,12 +274,20 @@ pub struct Record {
     /// Its group, index and term.
     pub identity: Identity,
     payload: Bytes,
+    /// The number of its file, and where in it the payload stands.
+    place: (u64, u64),
 }
 
 impl Record {
     /// What it says, in order.
     pub fn entries(&self) -> Entries<'_> {
         entries(&self.payload)
+    }
+
+    /// The fault of a record whose entries say nothing known.
+    pub fn meaningless(&self) -> Error {
+        let (sequence, offset) = self.place;
+        Error::damaged(&FileName::Journal(sequence).to_string(), offset, Damage::Meaningless)
     }
 
     /// Shares octets of an entry of this record.
@@ -307,7 +315,9 @@ impl Records {
         let mut records = Vec::new();
         walk_part(&octets, self.store, (part, false), |header, payload| {
             let (log, identity) = (LogPosition(header.log), header.identity);
-            records.push(Record { log, identity, payload: octets.slice_ref(payload) });
+            let offset = payload.as_ptr() as usize - octets.as_ptr() as usize;
+            let place = (part.sequence, offset as u64);
+            records.push(Record { log, identity, payload: octets.slice_ref(payload), place });
             Ok(())
         })?;
         Ok(records)

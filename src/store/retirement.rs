@@ -147,7 +147,7 @@ impl Changes {
     /// Makes the changes in the backlog, `written` being the segment made of the movers.
     pub(super) fn apply(&self, backlog: &mut Backlog, written: Option<&NewSegment>) {
         for (queue, next) in &self.next {
-            backlog.queue_floor = backlog.queue_floor.max(queue.0.saturating_add(1));
+            backlog.queue_floor = backlog.queue_floor.max(queue.base().0 + 1);
             if !self.forgotten.contains(queue) {
                 let state = backlog.queue_mut(*queue);
                 state.next = state.next.max(*next);

@@ -12,8 +12,8 @@ use crate::{
         routing::{Basis, Recipients},
     },
     model::{
-        ChannelNumber, LongString, Message, Moment, PropertyView, Publication, Published, Refusal,
-        Settlement, ShortString,
+        ChannelNumber, LogPosition, LongString, Message, Moment, PropertyView, Publication,
+        Published, Refusal, Settlement, ShortString,
     },
 };
 
@@ -218,7 +218,8 @@ impl Client {
         let written = self.broker.enqueue(&route.queues, arrivals.drain(..), note, now);
         for Sender { channel, confirm, fate } in senders.drain(..) {
             let Some(number) = confirm else { continue };
-            if fate.refused {
+            let is_lost = fate.awaited && written == LogPosition::NEVER;
+            if fate.refused || is_lost {
                 said.push(Published::Rejected { channel, number });
             } else if fate.awaited {
                 self.confirming.wait(written, channel, number);

@@ -32,12 +32,12 @@ impl Confirms {
         self.last
     }
 
-    /// The broker has taken responsibility for a publication.
+    /// The broker has taken responsibility for the publications from `first` to `last`.
     #[inline]
-    pub(super) fn confirm(&mut self, number: u64) {
+    pub(super) fn confirm(&mut self, first: u64, last: u64) {
         match self.unsent.last_mut() {
-            Some(run) if run.last + 1 == number => run.last = number,
-            _ => self.unsent.push(Run { first: number, last: number }),
+            Some(run) if run.last + 1 == first => run.last = last,
+            _ => self.unsent.push(Run { first, last }),
         }
     }
 
@@ -119,7 +119,7 @@ mod tests {
         }
 
         fn confirm(&mut self, numbers: &[u64]) -> Vec<String> {
-            numbers.iter().for_each(|number| self.0.confirm(*number));
+            numbers.iter().for_each(|number| self.0.confirm(*number, *number));
             self.0.flush(1, &mut self.1);
             self.sent()
         }
@@ -169,10 +169,20 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_confirmed_as_its_numbers_are_one_by_one() {
+        let mut bench = Bench::with(2_000_000);
+        bench.0.confirm(3, 4);
+        assert_eq!(bench.confirm(&[]), ["ack 3", "ack 4"]);
+        bench.0.confirm(5, 1_000_000);
+        bench.0.confirm(1_000_001, 2_000_000);
+        bench.0.confirm(1, 2);
+        assert_eq!(bench.confirm(&[]), ["ack 2000000+"]);
+    }
+
+    #[test]
     fn a_nack_keeps_its_place_among_the_acks() {
         let mut bench = Bench::with(5);
-        bench.0.confirm(1);
-        bench.0.confirm(2);
+        bench.0.confirm(1, 2);
         assert_eq!(bench.reject(3), ["ack 2+", "nack 3"]);
         assert_eq!(bench.reject(5), ["nack 5"]);
         assert_eq!(bench.confirm(&[4]), ["ack 4"]);

@@ -92,13 +92,13 @@ impl Channel {
         Ok(())
     }
 
-    /// The broker has taken responsibility for a publication.
+    /// The broker has taken responsibility for the publications from `first` to `last`.
     #[inline]
-    pub(in crate::session) fn confirm(&mut self, number: u64) {
+    pub(in crate::session) fn confirm(&mut self, first: u64, last: u64) {
         if self.is_open()
             && let Some(confirms) = &mut self.confirms
         {
-            confirms.confirm(number);
+            confirms.confirm(first, last);
         }
     }
 

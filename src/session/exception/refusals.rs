@@ -40,6 +40,7 @@ pub(super) fn words(refusal: &Refusal) -> (Code, String) {
         }
         Refusal::VirtualHostNotFound(name) => (Code::NotAllowed, format!("vhost {name} not found")),
         Refusal::LoginRefused => (Code::AccessRefused, "Login was refused".into()),
+        Refusal::NotKept { cause } => (Code::InternalError, format!("the store failed: {cause}")),
         Refusal::InvalidProperties => (Code::InternalError, String::new()),
         arguments_or_message => (Code::PreconditionFailed, precondition(arguments_or_message)),
     };
@@ -251,5 +252,12 @@ mod tests {
         let text = "Invalid x-match field type bool (value true); expected longstr";
         check(Refusal::InvalidHeadersMatch { value: FieldValue::Boolean(true) }, 406, text);
         check(Refusal::PartialTransaction, 406, "partial tx completion");
+    }
+
+    #[test]
+    fn a_failed_store_is_named_as_the_cause() {
+        let cause = "j1: could not sync: input/output error".to_owned();
+        let text = "the store failed: j1: could not sync: input/output error";
+        check(Refusal::NotKept { cause }, 541, text);
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     model::{
-        ConsumerId, Delivery, Message, Outcome, Position, Publication, Published, QueueId,
-        QueueName, Refusal, Resource, ResourceKind, Settlement, ShortString, VirtualHostName,
+        ChannelNumber, Confirmed, ConsumerId, Delivery, Message, Outcome, Position, Publication,
+        Published, QueueId, QueueName, Refusal, Resource, ResourceKind, Settlement, ShortString,
+        VirtualHostName,
     },
     session::request::{Answer, Event, Got, Operation, Reply, Request},
 };
@@ -16,6 +17,9 @@ pub(super) struct Broker {
     pub(super) events: Vec<Event>,
     /// Publications to this queue are refused by it.
     pub(super) full: Option<&'static str>,
+    /// Confirms wait for a disk, which has what is published when the test says so.
+    pub(super) has_disk: bool,
+    unwritten: Vec<Confirmed>,
     transaction: Vec<Publication>,
 }
 
@@ -46,6 +50,9 @@ impl Broker {
             }
             Request::Replenish(_) | Request::Resume(_) => return None,
             Request::Operate { channel, operation } => {
+                if let Operation::Close { .. } = operation {
+                    self.unwritten.retain(|run| run.channel != *channel);
+                }
                 Answer::Done { channel: *channel, result: self.operate(operation) }
             }
             Request::Leave => Answer::Left,
@@ -54,6 +61,18 @@ impl Broker {
 
     pub(super) fn ready(&self, name: &str) -> usize {
         self.queues.get(name.as_bytes()).map_or(0, |queue| queue.ready.len())
+    }
+
+    /// The disk has what was published so far.
+    pub(super) fn write(&mut self) -> Event {
+        Event::Confirmed(std::mem::take(&mut self.unwritten))
+    }
+
+    fn confirm_late(&mut self, channel: ChannelNumber, number: u64) {
+        match self.unwritten.last_mut() {
+            Some(run) if run.channel == channel && run.last + 1 == number => run.last = number,
+            _ => self.unwritten.push(Confirmed { channel, first: number, last: number }),
+        }
     }
 
     fn publish(&mut self, publications: &[Publication]) -> Vec<Published> {
@@ -80,6 +99,10 @@ impl Broker {
                 fates.push(Published::Unroutable { channel, message: message.clone() });
             }
             let is_full = self.full.is_some_and(|full| full.as_bytes() == message.routing_key());
+            if let (Some(number), true, false) = (publication.confirm, self.has_disk, is_full) {
+                self.confirm_late(channel, number);
+                continue;
+            }
             fates.extend(publication.confirm.map(|number| match is_full {
                 true => Published::Rejected { channel, number },
                 false => Published::Confirmed { channel, number },

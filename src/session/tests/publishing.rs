@@ -102,6 +102,108 @@ fn a_refused_publication_is_nacked_in_its_place() {
     bench.expect_all(&["1 basic.ack 2+", "1 basic.nack 3", "1 basic.ack 4"]);
 }
 
+/// A client in confirm mode on channels 1 and 2, and a broker that confirms late.
+fn confirming_late() -> Bench {
+    let mut bench = confirming();
+    bench.open_channel(2);
+    bench.send(2, method::ConfirmSelect::default());
+    bench.expect("2 confirm.select-ok");
+    bench.broker.has_disk = true;
+    bench
+}
+
+fn written(bench: &mut Bench) {
+    let event = bench.broker.write();
+    bench.event(event);
+}
+
+#[test]
+fn confirms_that_come_late_are_one_ack_for_each_channel() {
+    let mut bench = confirming_late();
+    let row: Vec<_> = (0..100_u16).map(|n| published(1 + n / 10 % 2, "", "q", &[1; 3])).collect();
+    bench.octets(&joined(&row));
+    bench.expect_nothing();
+    written(&mut bench);
+    bench.expect_all(&["1 basic.ack 50+", "2 basic.ack 50+"]);
+    bench.publish(2, "q", b"x");
+    written(&mut bench);
+    bench.expect_all(&["2 basic.ack 51"]);
+}
+
+#[test]
+fn a_late_confirm_never_covers_what_was_nacked_or_still_waits() {
+    let mut bench = confirming_late();
+    bench.declare(1, "full");
+    bench.received();
+    bench.broker.full = Some("full");
+    let row = ["q", "q", "full", "q"].map(|key| published(1, "", key, b"x"));
+    bench.octets(&joined(&row));
+    bench.expect_all(&["1 basic.nack 3"]);
+    bench.broker.has_disk = false;
+    bench.publish(1, "q", b"x");
+    bench.expect_all(&["1 basic.ack 5"]);
+    written(&mut bench);
+    bench.expect_all(&["1 basic.ack 4+"]);
+    bench.publish(1, "q", b"x");
+    bench.expect_all(&["1 basic.ack 6"]);
+}
+
+#[test]
+fn a_channel_never_hears_the_late_confirms_of_the_one_before_it() {
+    let mut bench = confirming_late();
+    let again = [
+        framed(1, method::ChannelClose::default()),
+        framed(1, method::ChannelOpen::default()),
+        framed(1, method::ConfirmSelect::default()),
+        published(1, "", "q", b"new"),
+    ];
+    bench.octets(&joined(&[1, 1, 2].map(|channel| published(channel, "", "q", b"old"))));
+    bench.is_slow = true;
+    bench.octets(&joined(&again));
+    // The broker has been told of the end by now, and the number is not used before it agrees.
+    written(&mut bench);
+    bench.expect_all(&["2 basic.ack 1"]);
+    bench.release();
+    bench.expect_all(&["1 channel.close-ok", "1 channel.open-ok", "1 confirm.select-ok"]);
+    written(&mut bench);
+    bench.expect_all(&["1 basic.ack 1"]);
+}
+
+#[test]
+fn a_failed_channel_hears_no_late_confirm() {
+    let mut bench = confirming_late();
+    bench.publish(1, "q", b"x");
+    let late = bench.broker.write();
+    bench.publish(1, "q", b"x");
+    bench.publish(1, "missing", b"x");
+    bench.octets(&published(1, "missing", "q", b"x"));
+    bench.expect("1 channel.close 404 NOT_FOUND");
+    bench.event(late);
+    written(&mut bench);
+    bench.expect_nothing();
+    bench.send(1, method::ChannelCloseOk {});
+    bench.open_channel(1);
+    bench.send(1, method::ConfirmSelect::default());
+    bench.expect("1 confirm.select-ok");
+    written(&mut bench);
+    bench.expect_nothing();
+}
+
+#[test]
+fn a_broker_that_is_behind_is_not_read_for_and_the_silence_is_forgiven() {
+    let mut bench = Bench::entered_with(crate::session::Settings::default(), 2);
+    bench.session.set_behind(true, bench.now);
+    assert!(!bench.session.wants_input());
+    bench.advance(100);
+    assert_eq!(bench.session.disposition(), crate::session::Disposition::Keep);
+    bench.session.set_behind(false, bench.now);
+    assert!(bench.session.wants_input());
+    bench.advance(5);
+    assert_eq!(bench.session.disposition(), crate::session::Disposition::Keep);
+    bench.advance(1);
+    assert_eq!(bench.session.disposition(), crate::session::Disposition::Reset);
+}
+
 #[test]
 fn a_broken_rule_fails_the_channel_after_what_came_before() {
     let mut bench = confirming();

@@ -1,0 +1,34 @@
+//! The way back: what the store has found becomes a broker again.
+
+use crate::{
+    broker::{Backlog, Broker, RestoreError, Restoring},
+    model::{Meaningless, Moment},
+    store::{Error, QueueBacklog, Recovered},
+};
+
+/// Why what was found does not become a broker.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Store(Error),
+    Broker(RestoreError),
+}
+
+/// Gives the broker everything that survived, in the order in which it came about.
+pub(super) fn restore(broker: &Broker, recovered: Recovered, now: Moment) -> Result<(), Failure> {
+    let Recovered { facts, queues, queue_floor, records, .. } = recovered;
+    let mut restoring = Restoring::new();
+    for (key, value) in facts {
+        restoring.fact(key, value);
+    }
+    for (queue, QueueBacklog { next, delivered, live, returned }) in queues {
+        restoring.backlog(queue, Backlog { next, delivered, live, returned });
+    }
+    for record in records {
+        let record = record.map_err(Failure::Store)?;
+        for entry in record.entries() {
+            let entry = entry.map_err(|Meaningless| Failure::Store(record.meaningless()))?;
+            restoring.apply(&entry, |octets| record.share(octets));
+        }
+    }
+    broker.restore(restoring, queue_floor, now).map_err(Failure::Broker)
+}
