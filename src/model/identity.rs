@@ -35,6 +35,14 @@ identity! {
     LogPosition(u64);
 }
 
+impl QueueId {
+    /// Under this number lie those of a queue's messages that were only written to save memory and
+    /// do not survive a restart.
+    pub(crate) fn spilled(self) -> Self {
+        Self(self.0 | 1 << 63)
+    }
+}
+
 /// One consumer, unique for the life of the node: its connection, and a serial number therein.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConsumerId {
