@@ -10,11 +10,13 @@ mod client;
 mod courier;
 mod dead_letter;
 mod expiration;
+mod facts;
 mod hosted;
 mod ports;
 pub mod queue;
 #[cfg(test)]
 mod random;
+mod restoring;
 pub mod routing;
 mod schedule;
 #[cfg(test)]
@@ -30,12 +32,14 @@ use std::{
     },
 };
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 
 pub use self::{
-    access::Users,
+    access::{PasswordHash, User, Users},
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
+    facts::BadFact,
     ports::{Journal, Outbox, Timer},
+    restoring::RestoredQueue,
     routing::{Binding, Destination},
     schedule::Schedule,
     topology::{ExchangeDeclaration, QueueDeclaration},
@@ -43,13 +47,15 @@ pub use self::{
 
 use self::{
     courier::{Courier, Letter},
+    facts::Fact,
     hosted::{Aftermath, Counts, Hosted, Surroundings, Taken},
     queue::{Arrival, Command, Subscription},
+    topology::Topology,
     virtual_host::VirtualHost,
 };
 use crate::model::{
-    ConnectionId, ConsumerId, Message, Moment, PropertyView, QueueId, QueueName, Refusal,
-    VirtualHostName,
+    Batch, ConnectionId, ConsumerId, LogPosition, Message, Moment, PropertyView, QueueId,
+    QueueName, Refusal, VirtualHostName,
 };
 
 /// All virtual hosts and queues of a node.
@@ -81,10 +87,17 @@ impl Broker {
         }
     }
 
-    /// Adds a virtual host with the exchanges that every one has; one that is there stays.
-    pub fn add_virtual_host(&self, name: VirtualHostName) {
-        let added = || Arc::new(VirtualHost::new(name.clone()));
-        self.virtual_hosts.entry(name.clone()).or_insert_with(added);
+    /// Adds a virtual host with the exchanges that every one has; one that is there stays. It
+    /// survives a restart once the position is durable.
+    pub fn add_virtual_host(&self, name: VirtualHostName) -> LogPosition {
+        let Entry::Vacant(place) = self.virtual_hosts.entry(name.clone()) else {
+            return LogPosition::default();
+        };
+        let mut batch = Batch::default();
+        Fact::VirtualHost(name.clone()).put(&mut batch);
+        let position = facts::append(self.journal.as_deref(), &mut batch);
+        place.insert(Arc::new(VirtualHost::new(Topology::new(name), self.journal.clone())));
+        position
     }
 
     /// The way in for a new connection. `entropy` must be random: it seeds names nobody may guess.
@@ -179,16 +192,17 @@ impl Broker {
         counts
     }
 
-    /// Deletes a queue if `condition` allows it, and says how many messages it held.
+    /// Deletes a queue if `condition` allows it, and says how many messages it held, and what must
+    /// be durable for the queue not to come back.
     fn end_queue(
         &self,
         hosted: &Hosted,
         condition: impl FnOnce(Counts) -> Result<(), Refusal>,
         now: Moment,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<(u64, LogPosition), Refusal> {
         let (ended, aftermath) = hosted.end(condition, self.around(now));
-        self.see_to(hosted, aftermath, now);
-        ended.map(|counts| counts.ready)
+        let position = self.see_to(hosted, aftermath, now);
+        ended.map(|counts| (counts.ready, position))
     }
 
     /// Deletes a queue whatever is in it.
@@ -200,20 +214,22 @@ impl Broker {
     }
 
     /// Takes a queue whose life has ended out of the topology.
-    fn remove(&self, hosted: &Hosted) {
+    fn remove(&self, hosted: &Hosted) -> LogPosition {
         let id = hosted.record.id;
-        let _nothing_refuses = hosted.home.change(|topology| Ok(((), topology.delete_queue(id))));
+        let removed = hosted.home.change(|topology| Ok(((), topology.delete_queue(id))));
         self.queues.remove(&id);
         self.timer.forget(id);
+        removed.map_or_else(|_nothing_refuses| LogPosition::default(), |((), position)| position)
     }
 
     /// Takes the queue of that name out of the topology if its life has ended, without waiting for
     /// the thread that ended it.
-    fn remove_ended(&self, home: &VirtualHost, name: &QueueName) {
+    fn remove_ended(&self, home: &VirtualHost, name: &QueueName, now: Moment) {
         let record = home.topology().queue_named(name).map(Arc::clone);
         if let Some(hosted) = record.and_then(|record| self.queue(record.id))
             && hosted.is_gone()
         {
+            self.courier.carry(self, now);
             self.remove(&hosted);
         }
     }
@@ -237,14 +253,13 @@ impl Broker {
         }
     }
 
-    /// Does what a queue asked for beyond its own lock.
-    fn see_to(&self, hosted: &Hosted, aftermath: Aftermath, now: Moment) {
-        if aftermath.over {
-            self.remove(hosted);
-        }
+    /// Does what a queue asked for beyond its own lock. What died in a queue is carried before the
+    /// journal forgets the queue: a crash in between must not lose it.
+    fn see_to(&self, hosted: &Hosted, aftermath: Aftermath, now: Moment) -> LogPosition {
         if aftermath.deaths {
             self.courier.carry(self, now);
         }
+        if aftermath.over { self.remove(hosted) } else { LogPosition::default() }
     }
 
     fn around(&self, now: Moment) -> Surroundings<'_> {

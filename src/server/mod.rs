@@ -13,9 +13,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use self::backend::BrokerBackend;
 use self::{ports::ConnectionOutbox, timers::Timers};
 use crate::{
-    broker::{Broker, Timer, Users},
+    broker::{Broker, Timer, User, Users},
     config::Config,
-    model::{ConnectionId, Moment, NameTooLong, VirtualHostName},
+    model::{ConnectionId, Moment, NameTooLong, ShortString, VirtualHostName},
     net::{Clients, Clock, Conversation, Listener, Outbox, Peer, Reception},
     session::{Session, Settings},
 };
@@ -32,6 +32,8 @@ pub enum StartError {
     DataDir { path: PathBuf, cause: io::Error },
     #[error("`{name}` cannot name a virtual host: {cause}")]
     VirtualHostName { name: String, cause: NameTooLong },
+    #[error("`{name}` cannot name a user: {cause}")]
+    UserName { name: String, cause: NameTooLong },
     #[error("there is no address to listen on")]
     NoListener,
 }
@@ -171,11 +173,14 @@ pub(crate) fn make_broker(
     let name = &config.default_virtual_host;
     let virtual_host = VirtualHostName::try_from(name.clone())
         .map_err(|cause| StartError::VirtualHostName { name: name.clone(), cause })?;
-    let mut users = Users::default();
-    let only_from_here = config.loopback_users.contains(&config.default_user);
-    users.add(&config.default_user, &config.default_password, only_from_here);
-    let broker = Broker::new(timer, users, None);
-    broker.add_virtual_host(virtual_host);
+    let name = &config.default_user;
+    let user_name = ShortString::try_from(name.clone())
+        .map_err(|cause| StartError::UserName { name: name.clone(), cause })?;
+    let salt = (entropy::draw() as u32).to_le_bytes();
+    let tags = vec![ShortString::from_static("administrator")];
+    let user = User::new(config.default_password.as_bytes(), salt, tags);
+    let broker = Broker::new(timer, Users::new(&config.loopback_users), None);
+    broker.establish(virtual_host, user_name, user);
     Ok(Arc::new(broker))
 }
 
