@@ -10,12 +10,14 @@ mod client;
 mod courier;
 mod dead_letter;
 mod expiration;
+mod facts;
 mod hosted;
 mod ports;
 pub mod queue;
 #[cfg(test)]
 mod random;
 mod recovery;
+mod restoring;
 pub mod routing;
 mod schedule;
 #[cfg(test)]
@@ -28,13 +30,14 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 
 pub use self::{
-    access::Users,
+    access::{PasswordHash, User, Users},
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
+    facts::BadFact,
     ports::{Journal, Outbox, Timer},
-    recovery::{Backlog, RestoreError, Restoring},
+    recovery::{Backlog, Restoring},
     routing::{Binding, Destination},
     schedule::Schedule,
     topology::{ExchangeDeclaration, QueueDeclaration},
@@ -42,12 +45,14 @@ pub use self::{
 
 use self::{
     courier::{Courier, Letter},
+    facts::Fact,
     hosted::{Aftermath, Counts, Fate, Hosted, Surroundings, Taken, Together},
     queue::{Arrival, Command, Kept, Subscription},
+    topology::Topology,
     virtual_host::VirtualHost,
 };
 use crate::model::{
-    ConnectionId, ConsumerId, LogPosition, Message, Moment, Position, PropertyView, QueueId,
+    Batch, ConnectionId, ConsumerId, LogPosition, Message, Moment, Position, PropertyView, QueueId,
     QueueName, Refusal, VirtualHostName,
 };
 
@@ -89,10 +94,17 @@ impl Broker {
         }
     }
 
-    /// Adds a virtual host with the exchanges that every one has; one that is there stays.
-    pub fn add_virtual_host(&self, name: VirtualHostName) {
-        let added = || Arc::new(VirtualHost::new(name.clone()));
-        self.virtual_hosts.entry(name.clone()).or_insert_with(added);
+    /// Adds a virtual host with the exchanges that every one has; one that is there stays. It
+    /// survives a restart once the position is durable.
+    pub fn add_virtual_host(&self, name: VirtualHostName) -> LogPosition {
+        let Entry::Vacant(place) = self.virtual_hosts.entry(name.clone()) else {
+            return LogPosition::default();
+        };
+        let mut batch = Batch::default();
+        Fact::VirtualHost(name.clone()).put(&mut batch);
+        let position = facts::append(self.journal.as_deref(), &mut batch);
+        place.insert(Arc::new(VirtualHost::new(Topology::new(name), self.journal.clone())));
+        position
     }
 
     /// The way in for a new connection. `entropy` must be random: it seeds names nobody may guess.
@@ -208,10 +220,10 @@ impl Broker {
         Ok(taken)
     }
 
-    fn purge(&self, hosted: &Hosted, now: Moment) -> Result<u64, Refusal> {
+    /// Drops the ready messages; says how many, and what must be durable for them not to come back.
+    fn purge(&self, hosted: &Hosted, now: Moment) -> Result<(u64, LogPosition), Refusal> {
         let (purged, aftermath) = hosted.purge(self.around(now))?;
-        self.see_to(hosted, aftermath, now);
-        Ok(purged)
+        Ok((purged, self.see_to(hosted, aftermath, now)))
     }
 
     /// What is in a queue; `touch` renews its lease. `None` when it has gone.
@@ -221,16 +233,17 @@ impl Broker {
         counts
     }
 
-    /// Deletes a queue if `condition` allows it, and says how many messages it held.
+    /// Deletes a queue if `condition` allows it, and says how many messages it held, and what must
+    /// be durable for the queue not to come back.
     fn end_queue(
         &self,
         hosted: &Hosted,
         condition: impl FnOnce(Counts) -> Result<(), Refusal>,
         now: Moment,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<(u64, LogPosition), Refusal> {
         let (ended, aftermath) = hosted.end(condition, self.around(now));
-        self.see_to(hosted, aftermath, now);
-        ended.map(|counts| counts.ready)
+        let position = self.see_to(hosted, aftermath, now);
+        ended.map(|counts| (counts.ready, position))
     }
 
     /// Deletes a queue whatever is in it.
@@ -242,20 +255,22 @@ impl Broker {
     }
 
     /// Takes a queue whose life has ended out of the topology.
-    fn remove(&self, hosted: &Hosted) {
+    fn remove(&self, hosted: &Hosted) -> LogPosition {
         let id = hosted.record.id;
-        let _nothing_refuses = hosted.home.change(|topology| Ok(((), topology.delete_queue(id))));
+        let removed = hosted.home.change(|topology| Ok(((), topology.delete_queue(id))));
         self.queues.remove(&id);
         self.timer.forget(id);
+        removed.map_or_else(|_nothing_refuses| LogPosition::default(), |((), position)| position)
     }
 
     /// Takes the queue of that name out of the topology if its life has ended, without waiting for
     /// the thread that ended it.
-    fn remove_ended(&self, home: &VirtualHost, name: &QueueName) {
+    fn remove_ended(&self, home: &VirtualHost, name: &QueueName, now: Moment) {
         let record = home.topology().queue_named(name).map(Arc::clone);
         if let Some(hosted) = record.and_then(|record| self.queue(record.id))
             && hosted.is_gone()
         {
+            self.courier.carry(self, now);
             self.remove(&hosted);
         }
     }
@@ -279,14 +294,14 @@ impl Broker {
         self.finish(together, now);
     }
 
-    /// Does what a queue asked for beyond its own lock.
-    fn see_to(&self, hosted: &Hosted, aftermath: Aftermath, now: Moment) {
-        if aftermath.over {
-            self.remove(hosted);
-        }
+    /// Does what a queue asked for beyond its own lock. What died in a queue is carried before the
+    /// journal forgets the queue: a crash in between must not lose it. Returns the last record that
+    /// was written.
+    fn see_to(&self, hosted: &Hosted, aftermath: Aftermath, now: Moment) -> LogPosition {
         if aftermath.deaths {
             self.courier.carry(self, now);
         }
+        if aftermath.over { self.remove(hosted) } else { aftermath.written }
     }
 
     fn around(&self, now: Moment) -> Surroundings<'_> {

@@ -1,17 +1,25 @@
 //! The way back: what a crash has left, made into a broker again.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
-use thiserror::Error;
 
-use super::Broker;
-use crate::model::{Entry, Moment, Position, QueueId, Ranges};
+use super::{
+    BadFact, Broker,
+    hosted::Hosted,
+    queue::{Command, Restored},
+    restoring::RestoredQueue,
+};
+use crate::model::{Batch, Entry, Moment, Position, QueueId, Ranges};
 
 /// What survived, gathered in the order in which it was written.
 #[derive(Debug, Default)]
 pub struct Restoring {
     facts: BTreeMap<Bytes, Bytes>,
+    queues: BTreeMap<QueueId, Restored>,
 }
 
 /// A queue's messages outside of the journal.
@@ -27,47 +35,98 @@ pub struct Backlog {
     pub returned: BTreeMap<Position, u32>,
 }
 
-/// Why what survived cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum RestoreError {
-    #[error("the fact under {key} cannot be understood")]
-    MeaninglessFact { key: String },
-}
-
 impl Restoring {
     pub fn new() -> Self {
         Self::default()
     }
 
     /// A fact of the topology, as of the checkpoint.
-    pub fn fact(&mut self, key: Bytes, value: Bytes) {
-        self.facts.insert(key, value);
+    pub fn fact(&mut self, key: &[u8], value: &[u8]) {
+        // Copied, so that a small fact does not keep a part of the journal in memory.
+        self.facts.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
     }
 
     /// What a queue has outside of the journal, as of the checkpoint.
-    pub fn backlog(&mut self, _queue: QueueId, _backlog: Backlog) {}
+    pub fn backlog(&mut self, queue: QueueId, backlog: Backlog) {
+        let Backlog { next, delivered, live: stored, returned } = backlog;
+        let restored = Restored { next, delivered, returned, stored, arrivals: Vec::new() };
+        self.queues.insert(queue, restored);
+    }
 
     /// What the journal says has happened since. `share` shares octets of the entry.
     pub fn apply(&mut self, entry: &Entry<'_>, share: impl Fn(&[u8]) -> Bytes) {
         match entry {
-            Entry::Put { key, value } => self.fact(share(key), share(value)),
+            Entry::Enqueue { targets, message } => {
+                for (queue, position) in *targets {
+                    self.queue(queue).arrive(position, share(message));
+                }
+            }
+            Entry::Settle { queue, ranges } => {
+                let queue = self.queue(*queue);
+                ranges.for_each(|range| queue.leave(range));
+            }
+            Entry::Return { queue, ranges, count } => {
+                let queue = self.queue(*queue);
+                ranges.for_each(|range| queue.come_back(range, *count));
+            }
+            Entry::Delivered { queue, below } => self.queue(*queue).deliver_below(*below),
+            Entry::Forget { queue } => drop(self.queues.remove(queue)),
+            Entry::Put { key, value } => self.fact(key, value),
             Entry::Delete { key } => drop(self.facts.remove(*key)),
-            _ => {}
         }
+    }
+
+    fn queue(&mut self, id: QueueId) -> &mut Restored {
+        self.queues.entry(id).or_default()
     }
 }
 
 impl Broker {
-    /// Makes the topology and its queues again. No queue is given a number below `queue_floor`.
+    /// Makes the topology and its queues again. No queue is given a number below `queue_floor`, nor
+    /// one that occurred in what is restored.
+    ///
+    /// What was written to save memory only is forgotten, and so is what belongs to no queue: those
+    /// of which a restart says nothing were transient.
     ///
     /// # Errors
-    /// When a fact says nothing that this program knows.
+    /// When a fact says nothing that this program knows. Nothing may be done with the broker then.
     pub fn restore(
         &self,
-        _restoring: Restoring,
-        _queue_floor: u64,
-        _now: Moment,
-    ) -> Result<(), RestoreError> {
+        restoring: Restoring,
+        queue_floor: u64,
+        now: Moment,
+    ) -> Result<(), BadFact> {
+        let Restoring { facts, mut queues } = restoring;
+        let restored = self.restore_topology(&facts)?;
+        let known = restored.iter().map(|queue| queue.record.id).chain(queues.keys().copied());
+        let above = known.map(|queue| queue.base().0 + 1).max().unwrap_or(0);
+        self.next_queue.fetch_max(above.max(queue_floor), Ordering::Relaxed);
+        for queue in restored {
+            let contents = queues.remove(&queue.record.id).unwrap_or_default();
+            self.host_again(queue, contents, now);
+        }
+        if let Some(journal) = &self.journal {
+            let mut batch = Batch::default();
+            queues.keys().for_each(|queue| batch.forget(*queue));
+            if !batch.is_empty() {
+                journal.append(&mut batch);
+            }
+        }
         Ok(())
+    }
+
+    fn host_again(&self, queue: RestoredQueue, contents: Restored, now: Moment) {
+        let RestoredQueue { record, home } = queue;
+        let id = record.id;
+        let options = &record.options;
+        // A queue on which time works has to look at its head, and read it for that.
+        let is_timed = options.expires.is_some()
+            || options.message_ttl.is_some()
+            || options.dead_letter.is_some();
+        let journal = self.journal.clone();
+        self.host(&Arc::new(Hosted::restored(record, home, journal, contents, now)));
+        if is_timed {
+            self.command(id, Command::Touch, now);
+        }
     }
 }

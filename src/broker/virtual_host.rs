@@ -1,12 +1,16 @@
 //! One virtual host: its topology behind a lock, and a version that route caches compare.
 
 use std::sync::{
-    PoisonError, RwLock, RwLockReadGuard,
+    Arc, PoisonError, RwLock, RwLockReadGuard,
     atomic::{AtomicU64, Ordering},
 };
 
-use super::topology::{Change, Topology};
-use crate::model::{Refusal, VirtualHostName};
+use super::{
+    facts,
+    ports::Journal,
+    topology::{Change, Topology},
+};
+use crate::model::{Batch, LogPosition, Refusal, VirtualHostName};
 
 /// A name space of exchanges, queues and bindings.
 #[derive(Debug)]
@@ -14,13 +18,20 @@ pub(super) struct VirtualHost {
     pub(super) name: VirtualHostName,
     topology: RwLock<Topology>,
     version: AtomicU64,
+    journal: Option<Arc<dyn Journal>>,
+    /// The position of the topology's last record; set under its lock.
+    written: AtomicU64,
 }
 
 impl VirtualHost {
-    pub(super) fn new(name: VirtualHostName) -> Self {
-        let topology = Topology::new(name.clone());
-        let version = AtomicU64::new(topology.version());
-        Self { name, topology: RwLock::new(topology), version }
+    pub(super) fn new(topology: Topology, journal: Option<Arc<dyn Journal>>) -> Self {
+        Self {
+            name: topology.virtual_host().clone(),
+            version: AtomicU64::new(topology.version()),
+            topology: RwLock::new(topology),
+            journal,
+            written: AtomicU64::new(0),
+        }
     }
 
     /// The topology, to look things up. No queue's lock may be held.
@@ -30,15 +41,35 @@ impl VirtualHost {
 
     /// Decides on the topology as it is, and applies what was decided before anyone else decides.
     /// No queue's lock may be held.
+    ///
+    /// The position is the one that must be durable before the result may be relied on; 0 when
+    /// only transient things changed. What had been done before may not be durable yet either.
     pub(super) fn change<T>(
         &self,
         decide: impl FnOnce(&Topology) -> Result<(T, Vec<Change>), Refusal>,
-    ) -> Result<T, Refusal> {
+    ) -> Result<(T, LogPosition), Refusal> {
         let mut topology = self.topology.write().unwrap_or_else(PoisonError::into_inner);
         let (result, changes) = decide(&topology)?;
-        topology.apply_all(&changes);
+        let mut batch = Batch::default();
+        let mut survives = false;
+        for change in &changes {
+            if self.journal.is_some() {
+                survives |= topology.record(change, &mut batch);
+            }
+            topology.apply(change);
+        }
+        let position = facts::append(self.journal.as_deref(), &mut batch);
+        if survives {
+            self.written.store(position.0, Ordering::Release);
+        }
         self.version.store(topology.version(), Ordering::Release);
-        Ok(result)
+        let awaited = if survives || changes.is_empty() { self.written() } else { NOTHING };
+        Ok((result, awaited))
+    }
+
+    /// Once this is durable, so is all that has been changed.
+    pub(super) fn written(&self) -> LogPosition {
+        LogPosition(self.written.load(Ordering::Acquire))
     }
 
     /// Differs from an earlier one when a route may have changed since.
@@ -46,3 +77,6 @@ impl VirtualHost {
         self.version.load(Ordering::Acquire)
     }
 }
+
+/// Durable from the start.
+const NOTHING: LogPosition = LogPosition(0);

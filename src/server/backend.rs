@@ -119,10 +119,10 @@ fn is_promise(operation: &Operation) -> bool {
         | Operation::PurgeQueue(_)
         | Operation::Bind(_)
         | Operation::Unbind(_)
+        | Operation::Get { .. }
         | Operation::Commit(_) => true,
         Operation::Consume(_)
         | Operation::Cancel { .. }
-        | Operation::Get { .. }
         | Operation::Rollback
         | Operation::Close { .. } => false,
     }

@@ -28,9 +28,9 @@ use self::{
     timers::Timers,
 };
 use crate::{
-    broker::{Broker, Client, Journal, RestoreError, Timer, Users},
+    broker::{BadFact, Broker, Client, Journal, Timer, User, Users},
     config::Config,
-    model::{ConnectionId, Moment, NameTooLong, VirtualHostName},
+    model::{ConnectionId, Moment, NameTooLong, ShortString, VirtualHostName},
     net::{Clients, Clock, Conversation, Listener, Outbox, Peer, Reception},
     session::{Session, Settings},
     store,
@@ -56,9 +56,11 @@ pub enum StartError {
     #[error("cannot use the data directory {}: {cause}", path.display())]
     Store { path: PathBuf, cause: store::Error },
     #[error("the data directory {} cannot be understood: {cause}", path.display())]
-    Meaningless { path: PathBuf, cause: RestoreError },
+    Meaningless { path: PathBuf, cause: BadFact },
     #[error("`{name}` cannot name a virtual host: {cause}")]
     VirtualHostName { name: String, cause: NameTooLong },
+    #[error("`{name}` cannot name a user: {cause}")]
+    UserName { name: String, cause: NameTooLong },
     #[error("there is no address to listen on")]
     NoListener,
 }
@@ -221,7 +223,7 @@ fn durable_broker(
             StartError::Meaningless { path: path.to_owned(), cause }
         }
     })?;
-    add_first_virtual_host(&broker, config)?;
+    establish(&broker, config)?;
     Ok((Arc::new(broker), Some(journal)))
 }
 
@@ -285,22 +287,27 @@ pub(crate) fn make_broker(
     timer: Arc<dyn Timer>,
 ) -> Result<Arc<Broker>, StartError> {
     let broker = new_broker(config, timer, None);
-    add_first_virtual_host(&broker, config)?;
+    establish(&broker, config)?;
     Ok(Arc::new(broker))
 }
 
 fn new_broker(config: &Config, timer: Arc<dyn Timer>, journal: Option<Arc<dyn Journal>>) -> Broker {
-    let mut users = Users::default();
-    let only_from_here = config.loopback_users.contains(&config.default_user);
-    users.add(&config.default_user, &config.default_password, only_from_here);
-    Broker::new(timer, users, journal)
+    Broker::new(timer, Users::new(&config.loopback_users), journal)
 }
 
-fn add_first_virtual_host(broker: &Broker, config: &Config) -> Result<(), StartError> {
+/// Where nothing is yet, makes the first virtual host and the first user. If a crash takes them
+/// away, the next start makes them again.
+fn establish(broker: &Broker, config: &Config) -> Result<(), StartError> {
     let name = &config.default_virtual_host;
     let virtual_host = VirtualHostName::try_from(name.clone())
         .map_err(|cause| StartError::VirtualHostName { name: name.clone(), cause })?;
-    broker.add_virtual_host(virtual_host);
+    let name = &config.default_user;
+    let user_name = ShortString::try_from(name.clone())
+        .map_err(|cause| StartError::UserName { name: name.clone(), cause })?;
+    let salt = (entropy::draw() as u32).to_le_bytes();
+    let tags = vec![ShortString::from_static("administrator")];
+    let user = User::new(config.default_password.as_bytes(), salt, tags);
+    broker.establish(virtual_host, user_name, user);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The way back: what the store has found becomes a broker again.
 
 use crate::{
-    broker::{Backlog, Broker, RestoreError, Restoring},
+    broker::{Backlog, BadFact, Broker, Restoring},
     model::{Meaningless, Moment},
     store::{Error, QueueBacklog, Recovered},
 };
@@ -10,7 +10,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Failure {
     Store(Error),
-    Broker(RestoreError),
+    Broker(BadFact),
 }
 
 /// Gives the broker everything that survived, in the order in which it came about.
@@ -18,7 +18,7 @@ pub(super) fn restore(broker: &Broker, recovered: Recovered, now: Moment) -> Res
     let Recovered { facts, queues, queue_floor, records, .. } = recovered;
     let mut restoring = Restoring::new();
     for (key, value) in facts {
-        restoring.fact(key, value);
+        restoring.fact(&key, &value);
     }
     for (queue, QueueBacklog { next, delivered, live, returned }) in queues {
         restoring.backlog(queue, Backlog { next, delivered, live, returned });

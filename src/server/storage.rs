@@ -69,8 +69,7 @@ impl Storage {
         broker: &Arc<Broker>,
         clock: Clock,
     ) -> io::Result<Self> {
-        let reporter =
-            Reporter { journal: Arc::clone(&journal), broker: Arc::clone(broker), clock };
+        let reporter = Reporter { journal: Arc::clone(&journal), broker: Arc::clone(broker) };
         let committer = committer::start(journal.store(), Arc::new(reporter))?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (waker, woken, woken_until) = (Arc::clone(&journal), Arc::clone(broker), stop.clone());
@@ -144,7 +143,6 @@ async fn retry(journal: &StoreJournal, clock: Clock) -> bool {
 struct Reporter {
     journal: Arc<StoreJournal>,
     broker: Arc<Broker>,
-    clock: Clock,
 }
 
 impl Witness for Reporter {
@@ -153,7 +151,6 @@ impl Witness for Reporter {
     }
 
     fn moved(&self, moved: &[Moved]) {
-        let now = self.clock.now();
         for Moved { queue, below } in moved {
             self.broker.moved(*queue, *below);
         }

@@ -9,7 +9,7 @@ use crate::{
         routing::Binding,
         topology::{self, Change, Declared, ExchangeDeclaration, QueueDeclaration, Topology},
     },
-    model::{ExchangeName, Moment, QueueKind, QueueName, Refusal},
+    model::{ExchangeName, LogPosition, Moment, QueueKind, QueueName, Refusal},
 };
 
 /// What a declaration answers with.
@@ -33,8 +33,7 @@ impl Client {
     /// # Errors
     /// When it exists with other attributes, or cannot exist (RabbitMQ 4.x, `exchange.declare`).
     pub fn declare_exchange(&mut self, declaration: &ExchangeDeclaration) -> Result<(), Refusal> {
-        let decide = |topology: &Topology| topology.declare_exchange(declaration).map(one);
-        self.home().change(decide)
+        self.change(|topology| topology.declare_exchange(declaration).map(one))
     }
 
     /// # Errors
@@ -52,7 +51,7 @@ impl Client {
         exchange: &ExchangeName,
         if_unused: bool,
     ) -> Result<(), Refusal> {
-        self.home().change(|topology| Ok(((), topology.delete_exchange(exchange, if_unused)?)))
+        self.change(|topology| Ok(((), topology.delete_exchange(exchange, if_unused)?)))
     }
 
     /// Declares a queue, or finds that it is there.
@@ -70,7 +69,7 @@ impl Client {
         let home = Arc::clone(self.home());
         loop {
             let id_if_new = self.broker.next_queue_id();
-            let hosted =
+            let (hosted, position) =
                 home.change(|topology| match topology.declare_queue(declaration, id_if_new)? {
                     Declared::Present(record) => Ok((self.broker.queue(record.id), Vec::new())),
                     Declared::New(record) => {
@@ -85,6 +84,7 @@ impl Client {
                         Ok((Some(hosted), vec![change]))
                     }
                 })?;
+            self.await_position(position);
             if let Some(hosted) = hosted
                 && let Some(counts) = self.broker.counts(&hosted, true, now)
             {
@@ -92,7 +92,7 @@ impl Client {
             }
             // It was there and its life ended meanwhile; the thread that ends it takes it out of
             // the topology, or this does.
-            self.broker.remove_ended(&home, &declaration.name);
+            self.broker.remove_ended(&home, &declaration.name, now);
         }
     }
 
@@ -129,7 +129,10 @@ impl Client {
             return Ok(0);
         }
         let hosted = match self.queue(queue) {
-            Err(Refusal::NotFound(_)) => return Ok(0),
+            Err(Refusal::NotFound(_)) => {
+                self.await_position(self.home().written());
+                return Ok(0);
+            }
             found => found?,
         };
         let resource = || hosted.resource();
@@ -146,7 +149,9 @@ impl Client {
             }
             Ok(())
         };
-        self.broker.end_queue(&hosted, condition, now)
+        let (messages, position) = self.broker.end_queue(&hosted, condition, now)?;
+        self.await_position(position);
+        Ok(messages)
     }
 
     /// Drops a queue's ready messages and says how many they were.
@@ -155,7 +160,9 @@ impl Client {
     /// When there is no such queue, or it is exclusive to another connection.
     pub fn purge_queue(&mut self, queue: &QueueName, now: Moment) -> Result<u64, Refusal> {
         let hosted = self.queue(queue)?;
-        self.broker.purge(&hosted, now)
+        let (purged, written) = self.broker.purge(&hosted, now)?;
+        self.awaited = self.awaited.max(written);
+        Ok(purged)
     }
 
     /// Binds a queue or an exchange to an exchange.
@@ -163,7 +170,8 @@ impl Client {
     /// # Errors
     /// When one of the two is not there, or may not be used so.
     pub fn bind(&mut self, binding: Binding) -> Result<(), Refusal> {
-        self.home().change(|topology| topology.bind(binding, self.id).map(one))
+        let id = self.id;
+        self.change(|topology| topology.bind(binding, id).map(one))
     }
 
     /// Removes a binding; one that is not there counts as removed.
@@ -171,7 +179,21 @@ impl Client {
     /// # Errors
     /// When it concerns the default exchange, or a queue that is exclusive to another connection.
     pub fn unbind(&mut self, binding: &Binding) -> Result<(), Refusal> {
-        self.home().change(|topology| Ok(((), topology.unbind(binding, self.id)?)))
+        let id = self.id;
+        self.change(|topology| Ok(((), topology.unbind(binding, id)?)))
+    }
+
+    fn change<T>(
+        &mut self,
+        decide: impl FnOnce(&Topology) -> Result<(T, Vec<Change>), Refusal>,
+    ) -> Result<T, Refusal> {
+        let (result, position) = self.home().change(decide)?;
+        self.await_position(position);
+        Ok(result)
+    }
+
+    fn await_position(&mut self, position: LogPosition) {
+        self.awaited = self.awaited.max(position);
     }
 
     pub(super) fn no_queue(&self, queue: &QueueName) -> Refusal {

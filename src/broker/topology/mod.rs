@@ -6,6 +6,7 @@ mod cascade;
 mod change;
 mod declaring;
 mod equivalence;
+mod facts;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -26,8 +27,8 @@ use crate::{
 use bindings::Bindings;
 pub use change::Change;
 pub use declaring::Declared;
-pub(super) use record::queue_resource;
 pub use record::{ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord};
+pub(super) use record::{exchange_resource, queue_resource};
 
 /// One virtual host: what is in it, and how messages go through it.
 ///
@@ -83,6 +84,11 @@ impl Topology {
     /// Applies all changes of one decision.
     pub fn apply_all(&mut self, changes: &[Change]) {
         changes.iter().for_each(|change| self.apply(change));
+    }
+
+    /// Whose topology it is.
+    pub fn virtual_host(&self) -> &VirtualHostName {
+        &self.virtual_host
     }
 
     /// Grows with every change: while it stays, so does every route.
@@ -194,7 +200,7 @@ impl Topology {
     }
 
     fn exchange_resource(&self, name: &[u8]) -> Resource {
-        record::exchange_resource(&self.virtual_host, name)
+        exchange_resource(&self.virtual_host, name)
     }
 
     fn queue_resource(&self, name: &[u8]) -> Resource {

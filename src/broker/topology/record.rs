@@ -92,7 +92,10 @@ pub(in crate::broker) fn queue_resource(virtual_host: &VirtualHostName, name: &[
 }
 
 /// Names an exchange of `virtual_host` in a refusal.
-pub(super) fn exchange_resource(virtual_host: &VirtualHostName, name: &[u8]) -> Resource {
+pub(in crate::broker) fn exchange_resource(
+    virtual_host: &VirtualHostName,
+    name: &[u8],
+) -> Resource {
     resource(ResourceKind::Exchange, virtual_host, name)
 }
 

@@ -220,8 +220,10 @@ impl Bench {
             let mut batch = Batch::default();
             if let Some(arrived) = self.kept.changes().take_arrived() {
                 let (message, priority) = message.expect("a message has arrived");
-                let is_spilled = arrived.kept == Kept::Spilled;
-                let queue = if is_spilled { QUEUE.spilled() } else { QUEUE };
+                let queue = match arrived.kept {
+                    Kept::Spilled => QUEUE.spilled(),
+                    Kept::Durable | Kept::InMemory => QUEUE,
+                };
                 let mut head = Vec::new();
                 Stored::put_head(&mut head, &message, priority, arrived.deadline);
                 batch.enqueue(&[(queue, arrived.position)], &[&head, message.body()]);
@@ -273,7 +275,7 @@ fn drain(queue: &mut Queue) -> Vec<(Position, bool)> {
         queue.apply(Command::Get { acknowledge: false, credit }, Moment::default(), &mut effects);
         match effects.first() {
             Some(Effect::Got { position, redelivered, .. }) => {
-                taken.push((*position, *redelivered))
+                taken.push((*position, *redelivered));
             }
             _ => return taken,
         }

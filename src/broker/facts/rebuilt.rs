@@ -1,0 +1,97 @@
+//! Topologies and users, built again from their facts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{BadFact, Fact, Key, fault::Fault};
+use crate::{
+    broker::{
+        access::User,
+        routing::{Binding, Destination},
+        topology::{Change, Topology},
+    },
+    model::{ExchangeName, QueueId, ShortString, VirtualHostName},
+};
+
+/// What the facts say, all of them together.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct Rebuilt {
+    pub(in crate::broker) topologies: BTreeMap<VirtualHostName, Topology>,
+    pub(in crate::broker) users: Vec<(ShortString, User)>,
+    numbers: BTreeSet<QueueId>,
+}
+
+impl Rebuilt {
+    /// Builds everything, or says which fact is at fault.
+    pub(in crate::broker) fn from_facts(facts: &BTreeMap<Bytes, Bytes>) -> Result<Self, BadFact> {
+        let mut rebuilt = Self::default();
+        for (key, value) in facts {
+            let fact = Fact::read(key, value)?;
+            let key = fact.key();
+            rebuilt.add(fact).map_err(|fault| BadFact::new(&key, fault))?;
+        }
+        Ok(rebuilt)
+    }
+
+    /// The highest number of a queue.
+    pub(in crate::broker) fn last_queue(&self) -> Option<QueueId> {
+        self.numbers.last().copied()
+    }
+
+    fn add(&mut self, fact: Fact) -> Result<(), Fault> {
+        match fact {
+            Fact::VirtualHost(name) => {
+                self.topologies.insert(name.clone(), Topology::new(name));
+            }
+            Fact::Exchange(home, exchange) => {
+                let topology = self.topology(&home)?;
+                if exchange.name.is_empty() || topology.exchange(&exchange.name).is_some() {
+                    return Err(Fault::Predeclared);
+                }
+                topology.apply(&Change::ExchangeDeclared(exchange));
+            }
+            Fact::Queue(home, queue) => {
+                let id = queue.id;
+                self.topology(&home)?.apply(&Change::QueueDeclared(queue));
+                if !self.numbers.insert(id) {
+                    return Err(Fault::SameNumber(id));
+                }
+            }
+            Fact::Binding(home, binding) => {
+                let topology = self.topology(&home)?;
+                check_ends(topology, &home, &binding)?;
+                topology.apply(&Change::Bound(binding));
+            }
+            Fact::User(name, user) => self.users.push((name, user)),
+        }
+        Ok(())
+    }
+
+    fn topology(&mut self, name: &VirtualHostName) -> Result<&mut Topology, Fault> {
+        let missing = || Fault::Missing(Key::VirtualHost(name.clone()));
+        self.topologies.get_mut(name).ok_or_else(missing)
+    }
+}
+
+fn check_ends(
+    topology: &Topology,
+    home: &VirtualHostName,
+    binding: &Arc<Binding>,
+) -> Result<(), Fault> {
+    let exchange = |name: &ExchangeName| match topology.exchange(name) {
+        Some(_) => Ok(()),
+        None => Err(Fault::Missing(Key::Exchange(home.clone(), name.clone()))),
+    };
+    exchange(&binding.source)?;
+    match &binding.destination {
+        Destination::Exchange(name) => exchange(name),
+        Destination::Queue(name) => match topology.queue_named(name) {
+            Some(_) => Ok(()),
+            None => Err(Fault::Missing(Key::Queue(home.clone(), name.clone()))),
+        },
+    }
+}

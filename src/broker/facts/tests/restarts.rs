@@ -1,0 +1,186 @@
+//! What a restart keeps, what it lets go, and what it refuses to start from.
+
+use super::*;
+use crate::broker::topology::Declared;
+
+#[test]
+fn only_what_is_durable_at_both_ends_stays_bound() {
+    let node = Node::established();
+    let mut client = node.client(1);
+    client.declare_exchange(&exchange("kept")).unwrap();
+    client.declare_exchange(&ExchangeDeclaration { durable: false, ..exchange("lost") }).unwrap();
+    client.declare_queue(&queue("kept"), NOW).unwrap();
+    client.declare_queue(&QueueDeclaration { durable: false, ..queue("lost") }, NOW).unwrap();
+    for source in ["kept", "lost", "amq.fanout"] {
+        for destination in ["kept", "lost"] {
+            client.bind(binding(source, to_queue(destination), "")).unwrap();
+        }
+    }
+    client.bind(binding("kept", to_exchange("amq.topic"), "")).unwrap();
+    client.bind(binding("kept", to_exchange("lost"), "")).unwrap();
+    let restored = node.restarted().home();
+    let bindings: Vec<_> =
+        restored.topology().bindings().map(|binding| Binding::clone(binding)).collect();
+    let expected = [
+        binding("amq.fanout", to_queue("kept"), ""),
+        binding("kept", to_queue("kept"), ""),
+        binding("kept", to_exchange("amq.topic"), ""),
+    ];
+    assert_eq!(bindings, expected);
+}
+
+#[test]
+fn a_reply_awaits_what_is_durable_and_nothing_else() {
+    let node = Node::established();
+    let mut client = node.client(1);
+    let records = || LogPosition(node.ledger.pages().records);
+    let transient = QueueDeclaration { durable: false, ..queue("t") };
+    client.declare_queue(&transient, NOW).unwrap();
+    assert_eq!(client.take_awaited(), LogPosition(0));
+    client.declare_queue(&queue("q"), NOW).unwrap();
+    assert_eq!(client.take_awaited(), records());
+    client.bind(binding("amq.direct", to_queue("q"), "k")).unwrap();
+    assert_eq!(client.take_awaited(), records());
+    client.bind(binding("amq.direct", to_queue("t"), "k")).unwrap();
+    assert_eq!(client.take_awaited(), LogPosition(0));
+    client.delete_queue(&QueueName::from_static("q"), false, false, NOW).unwrap();
+    assert_eq!(client.take_awaited(), records());
+    client.delete_queue(&QueueName::from_static("t"), false, false, NOW).unwrap();
+    assert_eq!(client.take_awaited(), LogPosition(0));
+    assert_eq!(records(), LogPosition(5), "the spilled messages of a transient queue go too");
+}
+
+#[test]
+fn who_finds_a_queue_that_another_has_just_declared_awaits_it_too() {
+    let node = Node::established();
+    node.client(1).declare_queue(&queue("q"), NOW).unwrap();
+    let mut other = node.client(2);
+    other.declare_queue(&queue("q"), NOW).unwrap();
+    assert_eq!(other.take_awaited(), LogPosition(node.ledger.pages().records));
+}
+
+#[test]
+fn a_restored_queue_is_what_it_was_declared_to_be() {
+    let node = Node::established();
+    let declared = QueueDeclaration {
+        auto_delete: true,
+        arguments: table([("x-max-length", 5.into()), ("x-dead-letter-exchange", "dlx".into())]),
+        ..queue("q")
+    };
+    node.client(1).declare_queue(&declared, NOW).unwrap();
+    let original = node.home().topology().queue_named(b"q").cloned().unwrap();
+    let heir = Node::new();
+    let queues = heir.broker.restore_topology(&node.ledger.facts()).unwrap();
+    assert_eq!(queues.len(), 1);
+    assert_eq!((&*queues[0].record, &queues[0].home.name), (&*original, &HOME));
+    let again = heir.home().topology().declare_queue(&declared, QueueId(99)).unwrap();
+    assert_eq!(again, Declared::Present(Arc::clone(&original)));
+    heir.client(1).declare_queue(&queue("new"), NOW).unwrap();
+    let new = heir.home().topology().queue_named(b"new").cloned().unwrap();
+    assert!(new.id > original.id);
+}
+
+#[test]
+fn the_first_user_and_virtual_host_come_from_the_configuration_only_once() {
+    let node = Node::established();
+    let restarted = node.restarted();
+    restarted.broker.establish(VirtualHostName::from_static("other"), GUEST, guest(b"changed"));
+    assert!(restarted.broker.users.admits(b"guest", b"guest", true));
+    assert!(!restarted.broker.users.admits(b"guest", b"changed", true));
+    assert!(!restarted.broker.users.admits(b"guest", b"guest", false));
+    assert!(restarted.broker.virtual_host(&VirtualHostName::from_static("other")).is_none());
+}
+
+#[test]
+fn users_and_virtual_hosts_that_were_added_stay() {
+    let node = Node::established();
+    let anna = ShortString::from_static("anna");
+    node.broker.put_user(anna.clone(), guest(b"first"));
+    node.broker.put_user(anna, guest(b"second"));
+    node.broker.add_virtual_host(VirtualHostName::from_static("more"));
+    assert_eq!(node.broker.add_virtual_host(HOME), LogPosition(0));
+    assert!(node.broker.delete_user(b"guest") > LogPosition(0));
+    assert_eq!(node.broker.delete_user(b"guest"), LogPosition(0));
+    let restarted = node.restarted();
+    assert!(restarted.broker.users.admits(b"anna", b"second", false));
+    assert!(!restarted.broker.users.admits(b"guest", b"guest", true));
+    assert!(restarted.broker.virtual_host(&VirtualHostName::from_static("more")).is_some());
+}
+
+/// The complaint about the facts of a small topology after `change` was done to them.
+fn complaint(change: impl FnOnce(&mut BTreeMap<Bytes, Bytes>)) -> String {
+    let node = Node::established();
+    let mut client = node.client(1);
+    client.declare_exchange(&exchange("x")).unwrap();
+    client.declare_queue(&queue("q"), NOW).unwrap();
+    client.bind(binding("x", to_queue("q"), "k")).unwrap();
+    let mut facts = node.ledger.facts();
+    change(&mut facts);
+    let heir = Node::new();
+    let refused = heir.broker.restore_topology(&facts).expect_err("nothing is restored");
+    assert!(heir.broker.virtual_host(&HOME).is_none() && heir.broker.users.is_empty());
+    refused.to_string()
+}
+
+fn without(key: &Key) -> String {
+    complaint(|facts| drop(facts.remove(&key.octets()[..]).expect("the fact was there")))
+}
+
+fn with(fact: &Fact) -> String {
+    complaint(|facts| drop(facts.insert(fact.key().octets().into(), fact.value().into())))
+}
+
+#[test]
+fn what_a_fact_stands_on_must_be_there() {
+    assert_eq!(
+        without(&Key::Queue(HOME, QueueName::from_static("q"))),
+        "the stored binding from exchange 'x' to queue 'q' with routing key 'k' in vhost '/' \
+         cannot be restored: there is no queue 'q' in vhost '/'"
+    );
+    assert_eq!(
+        without(&Key::Exchange(HOME, ExchangeName::from_static("x"))),
+        "the stored binding from exchange 'x' to queue 'q' with routing key 'k' in vhost '/' \
+         cannot be restored: there is no exchange 'x' in vhost '/'"
+    );
+    assert_eq!(
+        without(&Key::VirtualHost(HOME)),
+        "the stored exchange 'x' in vhost '/' cannot be restored: there is no vhost '/'"
+    );
+}
+
+#[test]
+fn a_fact_that_contradicts_others_is_refused() {
+    let record = |id, arguments| QueueRecord {
+        id: QueueId(id),
+        name: QueueName::from_static("z"),
+        durable: true,
+        auto_delete: false,
+        owner: None,
+        arguments,
+        options: QueueOptions::default(),
+    };
+    let with_queue = |id, arguments| with(&Fact::Queue(HOME, Arc::new(record(id, arguments))));
+    let refused =
+        |why: &str| format!("the stored queue 'z' in vhost '/' cannot be restored: {why}");
+    let none = FieldTable::new;
+    assert_eq!(with_queue(1, none()), refused("another queue has the number 1"));
+    assert_eq!(with_queue(0, none()), refused("no queue has the number 0"));
+    let spilled = QueueId(7).spilled().0;
+    assert_eq!(with_queue(spilled, none()), refused(&format!("no queue has the number {spilled}")));
+    let negative = with_queue(9, table([("x-max-length", (-1).into())]));
+    assert!(negative.starts_with(&refused("its arguments are refused: ")), "{negative}");
+    let predeclared = ExchangeRecord {
+        name: ExchangeName::from_static("amq.topic"),
+        kind: ExchangeKind::Fanout,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: none(),
+        options: ExchangeOptions::default(),
+    };
+    assert_eq!(
+        with(&Fact::Exchange(HOME, Arc::new(predeclared))),
+        "the stored exchange 'amq.topic' in vhost '/' cannot be restored: every vhost has an \
+         exchange of that name"
+    );
+}

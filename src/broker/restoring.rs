@@ -1,0 +1,97 @@
+//! How a broker comes by its users and virtual hosts: from the facts that it left behind, or from
+//! the configuration when there are none.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+
+use super::{
+    BadFact, Broker, User,
+    facts::{self, Fact, Rebuilt},
+    topology::{QueueRecord, Topology},
+    virtual_host::VirtualHost,
+};
+use crate::model::{Batch, LogPosition, QueueId, ShortString, VirtualHostName};
+
+/// A durable queue that is in its topology again, and has no messages yet.
+#[derive(Clone, Debug)]
+pub(super) struct RestoredQueue {
+    pub(super) record: Arc<QueueRecord>,
+    pub(super) home: Arc<VirtualHost>,
+}
+
+impl Broker {
+    /// Takes up the users and virtual hosts that an earlier broker left behind as facts of its
+    /// journal, and gives their queues, each of which must be hosted before a client comes. To be
+    /// called once, before anything else.
+    ///
+    /// # Errors
+    /// When a fact makes no sense. The broker is as it was then.
+    pub(super) fn restore_topology(
+        &self,
+        facts: &BTreeMap<Bytes, Bytes>,
+    ) -> Result<Vec<RestoredQueue>, BadFact> {
+        let rebuilt = Rebuilt::from_facts(facts)?;
+        if let Some(last) = rebuilt.last_queue() {
+            self.begin_queues_above(last);
+        }
+        for (name, user) in rebuilt.users {
+            self.users.restore(name, user);
+        }
+        let homes = rebuilt.topologies.into_iter();
+        Ok(homes.flat_map(|(name, topology)| self.restore_virtual_host(name, topology)).collect())
+    }
+
+    /// No new queue will have this number or a lower one.
+    pub(super) fn begin_queues_above(&self, last: QueueId) {
+        self.next_queue.fetch_max(last.0 + 1, Ordering::Relaxed);
+    }
+
+    /// Gives a node that has neither a user nor a virtual host its first of both; any other stays
+    /// as it is (RabbitMQ 3.10). They survive a restart once the position is durable.
+    pub fn establish(
+        &self,
+        virtual_host: VirtualHostName,
+        user_name: ShortString,
+        user: User,
+    ) -> LogPosition {
+        if !self.users.is_empty() || !self.virtual_hosts.is_empty() {
+            return LogPosition::default();
+        }
+        let facts =
+            [Fact::VirtualHost(virtual_host.clone()), Fact::User(user_name.clone(), user.clone())];
+        let mut batch = Batch::default();
+        facts.iter().for_each(|fact| fact.put(&mut batch));
+        let position = facts::append(self.journal.as_deref(), &mut batch);
+        self.users.restore(user_name, user);
+        self.restore_virtual_host(virtual_host.clone(), Topology::new(virtual_host));
+        position
+    }
+
+    /// Adds a user, or replaces the one of that name, for good once the position is durable.
+    pub fn put_user(&self, name: ShortString, user: User) -> LogPosition {
+        self.users.put(name, user, self.journal.as_deref())
+    }
+
+    /// Removes a user, for good once the position is durable; who is connected stays so.
+    pub fn delete_user(&self, name: &[u8]) -> LogPosition {
+        self.users.delete(name, self.journal.as_deref())
+    }
+
+    fn restore_virtual_host(
+        &self,
+        name: VirtualHostName,
+        topology: Topology,
+    ) -> Vec<RestoredQueue> {
+        let records: Vec<_> = topology.queues().cloned().collect();
+        let home = Arc::new(VirtualHost::new(topology, self.journal.clone()));
+        self.virtual_hosts.insert(name, Arc::clone(&home));
+        records
+            .into_iter()
+            .map(|record| RestoredQueue { record, home: Arc::clone(&home) })
+            .collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! What of a change must survive a restart.
+
+use std::sync::Arc;
+
+use crate::{
+    broker::{
+        facts::{Fact, Key},
+        routing::{Binding, Destination},
+    },
+    model::{Batch, ExchangeName, QueueId, VirtualHostName},
+};
+
+use super::{Change, Topology};
+
+impl Topology {
+    /// Writes what of `change`, which is to be applied to this topology next, must survive a
+    /// restart, and says whether anything of the topology was written. A restart builds what is
+    /// durable; a binding is when both its ends are (RabbitMQ 3.10).
+    pub(in crate::broker) fn record(&self, change: &Change, batch: &mut Batch) -> bool {
+        match change {
+            Change::ExchangeDeclared(exchange) => {
+                if exchange.durable {
+                    self.put(batch, |home| Fact::Exchange(home, Arc::clone(exchange)));
+                }
+                exchange.durable
+            }
+            Change::ExchangeDeleted(name) => self.record_exchange_deleted(name, batch),
+            Change::QueueDeclared(queue) => {
+                if queue.durable {
+                    self.put(batch, |home| Fact::Queue(home, Arc::clone(queue)));
+                }
+                queue.durable
+            }
+            Change::QueueDeleted(id) => self.record_queue_deleted(*id, batch),
+            Change::Bound(binding) => {
+                let durable = self.is_durable(binding);
+                if durable {
+                    self.put(batch, |home| Fact::Binding(home, Arc::clone(binding)));
+                }
+                durable
+            }
+            Change::Unbound(binding) => self.record_unbound(binding, batch),
+        }
+    }
+
+    fn record_exchange_deleted(&self, name: &ExchangeName, batch: &mut Batch) -> bool {
+        if !self.has_durable_exchange(name) {
+            return false;
+        }
+        let destination = Destination::Exchange(name.clone());
+        let to_it = self.bindings.to(&destination).filter(|binding| binding.source != *name);
+        for binding in self.bindings.from(name).chain(to_it) {
+            self.record_unbound(binding, batch);
+        }
+        Key::Exchange(self.virtual_host.clone(), name.clone()).delete(batch);
+        true
+    }
+
+    /// Whatever the queue, messages of it may have been written to save memory.
+    fn record_queue_deleted(&self, id: QueueId, batch: &mut Batch) -> bool {
+        let Some(queue) = self.queue(id) else { return false };
+        batch.forget(id);
+        batch.forget(id.spilled());
+        if !queue.durable {
+            return false;
+        }
+        for binding in self.bindings.to(&Destination::Queue(queue.name.clone())) {
+            self.record_unbound(binding, batch);
+        }
+        Key::Queue(self.virtual_host.clone(), queue.name.clone()).delete(batch);
+        true
+    }
+
+    fn record_unbound(&self, binding: &Arc<Binding>, batch: &mut Batch) -> bool {
+        let durable = self.is_durable(binding);
+        if durable {
+            Key::Binding(self.virtual_host.clone(), Arc::clone(binding)).delete(batch);
+        }
+        durable
+    }
+
+    fn put(&self, batch: &mut Batch, fact: impl FnOnce(VirtualHostName) -> Fact) {
+        fact(self.virtual_host.clone()).put(batch);
+    }
+
+    fn is_durable(&self, binding: &Binding) -> bool {
+        let destination = match &binding.destination {
+            Destination::Queue(name) => self.queue_named(name).is_some_and(|queue| queue.durable),
+            Destination::Exchange(name) => self.has_durable_exchange(name),
+        };
+        destination && self.has_durable_exchange(&binding.source)
+    }
+
+    fn has_durable_exchange(&self, name: &ExchangeName) -> bool {
+        self.exchange(name).is_some_and(|exchange| exchange.durable)
+    }
+}
