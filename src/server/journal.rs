@@ -145,7 +145,9 @@ impl StoreJournal {
     /// Wakes queues when what they wait for is durable, until `stop`.
     pub(super) async fn wake_queues(&self, broker: &Broker, clock: Clock, stop: CancellationToken) {
         while stop.run_until_cancelled(self.bell.notified()).await.is_some() {
-            for queue in mem::take(&mut *self.due()) {
+            // Not held while queues are woken: they may ask for their next wake-up.
+            let due = mem::take(&mut *self.due());
+            for queue in due {
                 broker.wake(queue, clock.now());
             }
         }

@@ -18,12 +18,14 @@ pub(super) struct Clearance {
     asked: Position,
     /// How far ahead the next mark is.
     ahead: u64,
+    /// The last message that somebody had to wait for.
+    awaited: Option<Position>,
 }
 
 impl Clearance {
     /// As it was found after a restart.
     pub(super) fn below(position: Position) -> Self {
-        Self { granted: position, asked: position, ahead: 0 }
+        Self { granted: position, asked: position, ..Self::default() }
     }
 
     #[inline]
@@ -52,11 +54,11 @@ impl Clearance {
 
     /// The mark to write for a message that somebody waits for.
     fn ask(&mut self, position: Position, end: Position) -> Option<Position> {
-        if position < self.asked {
-            return None;
+        if self.awaited != Some(position) {
+            self.awaited = Some(position);
+            self.ahead = (2 * self.ahead + 1).min(FURTHEST);
         }
-        self.ahead = (2 * self.ahead + 1).min(FURTHEST);
-        Some(self.ask_ahead(position, end))
+        (position >= self.asked).then(|| self.ask_ahead(position, end))
     }
 
     /// The mark to write already, since the last one is about to be reached.
