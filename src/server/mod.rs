@@ -1,5 +1,6 @@
 //! Puts the broker together: binds its sockets, makes its parts, starts them, stops them.
 
+mod alarms;
 mod backend;
 mod entropy;
 mod ports;
@@ -10,8 +11,13 @@ use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::alarms::Alarms;
 pub(crate) use self::backend::BrokerBackend;
-use self::{ports::ConnectionOutbox, timers::Timers};
+use self::{
+    alarms::{Gauges, Machine},
+    ports::ConnectionOutbox,
+    timers::Timers,
+};
 use crate::{
     broker::{Broker, Timer, Users},
     config::Config,
@@ -41,6 +47,7 @@ pub enum StartError {
 pub struct Server {
     addresses: Vec<SocketAddr>,
     clients: Arc<Clients>,
+    alarms: Arc<Alarms>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -51,31 +58,43 @@ impl Server {
     /// # Errors
     /// When an address is taken, or the configuration asks for what cannot be.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_beside(config, Arc::new(Machine::of(config))).await
+    }
+
+    /// Starts a broker that believes what these gauges say.
+    async fn start_beside(config: &Config, gauges: Arc<dyn Gauges>) -> Result<Self, StartError> {
         prepare_data_dir(config)?;
         let listeners = bind(&config.listen).await?;
         let addresses = listeners.iter().map(|(_, address)| *address).collect();
 
         let clock = Clock::start();
+        let clients = Arc::new(Clients::new(clock));
+        let alarms = Arc::new(Alarms::new(config, Arc::clone(&clients), &*gauges));
         let timers = Arc::new(Timers::default());
         let broker = make_broker(config, Arc::<Timers>::clone(&timers))?;
-        let clients = Arc::new(Clients::new(clock));
         let reception =
             Arc::new(FrontDesk { broker: Arc::clone(&broker), settings: session_settings(config) });
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        alarms::watch(&alarms, config, &gauges, (&tasks, &stop));
         let woken = stop.clone();
         tasks.spawn(async move { timers.run(&broker, clock, woken).await });
         for (listener, _) in listeners {
             let (reception, clients) = (Arc::clone(&reception), Arc::clone(&clients));
             tasks.spawn(listener.run(reception, clients, stop.clone()));
         }
-        Ok(Self { addresses, clients, stop, tasks })
+        Ok(Self { addresses, clients, alarms, stop, tasks })
     }
 
     /// Where it listens, in the order of the configuration, with the ports that were taken.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Its alarms: which are on.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// Accepts nobody any more, closes every connection with 320 CONNECTION_FORCED, and returns
