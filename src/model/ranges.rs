@@ -159,6 +159,12 @@ mod tests {
         assert!(set.contains(Position(u64::MAX)));
         assert_eq!(set.remove(PositionRange::new(0, u64::MAX)), 3);
         assert!(set.is_empty());
+        set.insert(PositionRange::new(0, u64::MAX));
+        set.insert(PositionRange::new(7, 9));
+        assert_eq!(set.count(), u64::MAX);
+        assert_eq!(set.remove(Position(7).into()), 1);
+        assert_eq!(set.remove(PositionRange::new(0, u64::MAX)), u64::MAX);
+        assert!(set.is_empty());
     }
 
     #[test]

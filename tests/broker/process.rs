@@ -218,7 +218,7 @@ fn scarce_memory_and_a_disk_without_room_block_who_publishes() {
     let folder = std::env::temp_dir().join(format!("leveret-alarm-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let shown = |name: &str| folder.join(name).display().to_string();
-    let mut check = |setting: &str, reason: &str| {
+    let check = |setting: &str, reason: &str| {
         fs::write(folder.join("conf"), setting).unwrap();
         let (file, kept) = (shown("conf"), shown("data"));
         let (listen, config) = (["--listen", "127.0.0.1:0"], ["--config", &file]);

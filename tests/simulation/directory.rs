@@ -266,8 +266,14 @@ static WHOLE: LazyLock<Files> = LazyLock::new(|| {
     names.into_iter().map(|name| (name.clone(), disk.contents(&name).unwrap())).collect()
 });
 
-/// The directory holds files of every sort.
-pub(crate) fn the_whole_directory_has_all_sorts() -> bool {
-    let sorts = ["checkpoint", "journal-", "segment-", "topology-", "spare-"];
-    sorts.iter().all(|sort| WHOLE.iter().any(|(name, _)| name.starts_with(sort)))
+/// The directory holds files of every sort, and making their checksums right leaves them alone.
+pub(crate) fn check_the_whole_directory() {
+    for sort in ["checkpoint", "journal-", "segment-", "topology-", "spare-"] {
+        assert!(WHOLE.iter().any(|(name, _)| name.starts_with(sort)), "there is no {sort}");
+    }
+    for (name, octets) in WHOLE.iter().filter(|(_, octets)| !is_journal(octets)) {
+        let mut sealed = octets.clone();
+        seal(&mut sealed);
+        assert!(sealed == *octets, "{name} is not sealed as the store does it");
+    }
 }
