@@ -1,7 +1,7 @@
 //! Publishes one message and waits for the broker's confirm.
 //!
 //! ```sh
-//! cargo run --release &
+//! cargo run --release -- --ephemeral &
 //! cargo run --example publish -- "Hello World!"
 //! ```
 

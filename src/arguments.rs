@@ -1,6 +1,12 @@
 //! The command line: what can be asked of the `leveret` binary.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand};
 use leveret::{
@@ -27,6 +33,23 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Measures a broker: any that speaks AMQP 0-9-1.
     Perf(Box<Perf>),
+    /// Looks at a data directory that no broker uses, and changes nothing in it.
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Says what a start would find.
+    Stat {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Reads every octet, lists what is damaged, and exits with 1 if something is.
+    Verify {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -36,9 +59,19 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Vec<SocketAddr>,
 
-    /// Directory for what must survive a restart; made if it is not there
+    /// Directory for what must survive a restart; made if it is not there [default: the first that
+    /// can be used: $LEVERET_DATA_DIR, /var/lib/leveret, $XDG_DATA_HOME/leveret,
+    /// ~/.local/share/leveret]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+
+    /// Keeps everything in memory: no directory, and no disk at all
+    #[arg(long, conflicts_with_all = ["data_dir", "recover"])]
+    ephemeral: bool,
+
+    /// Starts although parts of the data directory are damaged, and without them
+    #[arg(long)]
+    recover: bool,
 
     /// File of `key = value` settings, as rabbitmq.conf; flags go before it
     #[arg(long, value_name = "FILE", env = "RABBITMQ_CONFIG_FILE")]
@@ -62,9 +95,84 @@ impl ServeArguments {
         if let Some(folder) = &self.data_dir {
             config.data_dir = Some(folder.clone());
         }
+        if self.ephemeral {
+            config.data_dir = None;
+        } else if config.data_dir.is_none() {
+            config.data_dir = Some(default_folder(|name| env::var_os(name), is_usable)?);
+        }
+        config.recover = self.recover;
         if let Some(level) = &self.log {
             config.log.clone_from(level);
         }
         Ok(config)
+    }
+}
+
+/// The data directory when none is named, given the variables of the environment.
+fn default_folder(
+    variable: impl Fn(&str) -> Option<OsString>,
+    is_usable: impl Fn(&Path) -> bool,
+) -> Result<PathBuf, String> {
+    let named = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(folder) = named("LEVERET_DATA_DIR") {
+        return Ok(folder);
+    }
+    let of_the_system = PathBuf::from("/var/lib/leveret");
+    if is_usable(&of_the_system) {
+        return Ok(of_the_system);
+    }
+    // A relative path in this variable counts for nothing (XDG Base Directory Specification).
+    let of_data = named("XDG_DATA_HOME").filter(|folder| folder.is_absolute());
+    let of_user = of_data.or_else(|| named("HOME").map(|home| home.join(".local/share")));
+    of_user.map(|folder| folder.join("leveret")).ok_or_else(|| {
+        "there is no place to keep data: name one with --data-dir DIR, or keep nothing with \
+         --ephemeral"
+            .to_owned()
+    })
+}
+
+/// Whether this process may write to the folder, which is made if it is not there.
+fn is_usable(folder: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    fs::create_dir_all(folder).is_ok() && access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(variables: &[(&str, &str)], system_is_usable: bool, expected: Option<&str>) {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let folder = default_folder(variable, |_| system_is_usable).ok();
+        assert_eq!(folder, expected.map(PathBuf::from), "{variables:?}");
+    }
+
+    #[test]
+    fn the_default_directory_is_the_first_that_can_be_used() {
+        let [ours, data, home] =
+            [("LEVERET_DATA_DIR", "kept"), ("XDG_DATA_HOME", "/data"), ("HOME", "/home/anna")];
+        check(&[ours, data, home], true, Some("kept"));
+        check(&[data, home], true, Some("/var/lib/leveret"));
+        check(&[data, home], false, Some("/data/leveret"));
+        check(&[home], false, Some("/home/anna/.local/share/leveret"));
+        check(&[("LEVERET_DATA_DIR", ""), home], true, Some("/var/lib/leveret"));
+        check(&[("XDG_DATA_HOME", "data"), home], false, Some("/home/anna/.local/share/leveret"));
+        check(&[], false, None);
+    }
+
+    #[test]
+    fn flags_say_where_data_is_kept() {
+        let config = |flags: &[&str]| {
+            let arguments = Arguments::try_parse_from([&["leveret"], flags].concat());
+            arguments.map(|arguments| arguments.serve.config().unwrap())
+        };
+        assert_eq!(config(&["--ephemeral"]).unwrap().data_dir, None);
+        let kept = config(&["--data-dir", "d", "--recover"]).unwrap();
+        assert_eq!((kept.data_dir, kept.recover), (Some(PathBuf::from("d")), true));
+        assert!(config(&["--ephemeral", "--data-dir", "d"]).is_err());
+        assert!(config(&["--ephemeral", "--recover"]).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The `leveret` binary: arguments, configuration, run, exit code.
 
 mod arguments;
+mod store_command;
 
 use std::{
     io::{self, Write},
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Some(Command::Perf(perf)) => perf::run(&perf).map_err(|failure| failure.to_string()),
+        Some(Command::Store(store)) => store_command::run(&store),
         Some(Command::Serve(serve)) => serve.config().and_then(|config| serve_until_told(&config)),
         None => arguments.serve.config().and_then(|config| serve_until_told(&config)),
     };
@@ -46,7 +48,8 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
         let mut terminate = told(SignalKind::terminate())?;
         let mut interrupt = told(SignalKind::interrupt())?;
         let server = Server::start(config).await.map_err(|error| error.to_string())?;
-        announce(&server).map_err(|error| format!("cannot say that it is ready: {error}"))?;
+        announce(&server, config)
+            .map_err(|error| format!("cannot say that it is ready: {error}"))?;
         let outcome = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
@@ -65,11 +68,15 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
 }
 
 /// One line for people and scripts, and the one that tools made for RabbitMQ wait for.
-fn announce(server: &Server) -> io::Result<()> {
+fn announce(server: &Server, config: &Config) -> io::Result<()> {
     let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
     let mut out = io::stdout().lock();
     let version = env!("CARGO_PKG_VERSION");
-    writeln!(out, "Leveret {version} is ready: amqp on {}", addresses.join(", "))?;
+    let kept = match &config.data_dir {
+        Some(folder) => format!("data in {}", folder.display()),
+        None => "ephemeral".to_owned(),
+    };
+    writeln!(out, "Leveret {version} is ready: amqp on {}; {kept}", addresses.join(", "))?;
     let time = timestamp();
     writeln!(out, "{time} [info] <0.1.0> Server startup complete; 0 plugins started.")?;
     out.flush()

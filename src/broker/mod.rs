@@ -75,7 +75,7 @@ pub struct Broker {
     courier: Courier,
     replies: client::ReplyRegistry,
     /// Memory is short: messages that must wait are written, transient ones too.
-    saves_memory: AtomicBool,
+    saves_memory: Arc<AtomicBool>,
 }
 
 impl Broker {
@@ -90,7 +90,7 @@ impl Broker {
             journal,
             courier: Courier::default(),
             replies: client::ReplyRegistry::default(),
-            saves_memory: AtomicBool::new(false),
+            saves_memory: Arc::default(),
         }
     }
 
@@ -105,6 +105,13 @@ impl Broker {
         let position = facts::append(self.journal.as_deref(), &mut batch);
         place.insert(Arc::new(VirtualHost::new(Topology::new(name), self.journal.clone())));
         position
+    }
+
+    /// The same broker, which writes messages that must wait to disk while `is_short`, whether they
+    /// are persistent or not.
+    #[must_use]
+    pub fn saving_memory_when(self, is_short: Arc<AtomicBool>) -> Self {
+        Self { saves_memory: is_short, ..self }
     }
 
     /// The way in for a new connection. `entropy` must be random: it seeds names nobody may guess.
@@ -129,12 +136,6 @@ impl Broker {
         if let Some(hosted) = self.queue(queue.base()) {
             hosted.moved(kept, below);
         }
-    }
-
-    /// Memory is short, or no longer. While it is, messages that must wait are written to disk,
-    /// whether they are persistent or not.
-    pub fn save_memory(&self, is_short: bool) {
-        self.saves_memory.store(is_short, Ordering::Relaxed);
     }
 
     fn virtual_host(&self, name: &VirtualHostName) -> Option<Arc<VirtualHost>> {

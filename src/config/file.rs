@@ -10,7 +10,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::Config;
+use super::{Config, Limit, limit};
 
 /// Why a configuration file cannot be used.
 #[derive(Debug, Error)]
@@ -50,34 +50,54 @@ pub fn read(path: &Path, config: &mut Config) -> Result<(), FileError> {
 
 /// Reads the text of a file; a fault comes with the number of its line.
 fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> {
-    let mut listeners = Vec::new();
+    let mut together = Together::default();
     for (line, number) in text.lines().zip(1..) {
         let setting = without_comment(line);
         if !setting.is_empty() {
-            take(setting, config, &mut listeners).map_err(|fault| (number, fault))?;
+            take(setting, config, &mut together).map_err(|fault| (number, fault))?;
         }
     }
-    if !listeners.is_empty() {
-        config.listen = listeners;
+    if !together.listeners.is_empty() {
+        config.listen = together.listeners;
+    }
+    // Whatever their order, a share goes before octets (RabbitMQ).
+    if let Some(share) = together.memory_share {
+        config.memory_watermark = Limit::Relative(share);
+    }
+    if let Some(share) = together.disk_share {
+        config.disk_free_limit = Limit::Relative(share);
     }
     Ok(())
 }
 
-fn take(
-    setting: &str,
-    config: &mut Config,
-    listeners: &mut Vec<SocketAddr>,
-) -> Result<(), LineFault> {
+/// Settings of which several lines make one.
+#[derive(Default)]
+struct Together {
+    listeners: Vec<SocketAddr>,
+    memory_share: Option<f64>,
+    disk_share: Option<f64>,
+}
+
+fn take(setting: &str, config: &mut Config, together: &mut Together) -> Result<(), LineFault> {
     let Some((key, value)) = setting.split_once('=') else {
         return Err(LineFault::NotASetting(setting.to_owned()));
     };
     let (key, value) = (key.trim(), unquoted(value.trim()));
     let taken = if key.starts_with("listeners.tcp.") {
-        address(value).map(|address| listeners.push(address))
+        address(value).map(|address| together.listeners.push(address))
     } else if let Some(user) = key.strip_prefix("loopback_users.") {
         restrict(config, user, value)
     } else {
-        set(config, key, value)
+        match key {
+            // RabbitMQ does not know the first of these; people write it all the same.
+            "vm_memory_high_watermark" | "vm_memory_high_watermark.relative" => {
+                share(value).map(|share| together.memory_share = Some(share))
+            }
+            "disk_free_limit.relative" => {
+                share(value).map(|share| together.disk_share = Some(share))
+            }
+            _ => set(config, key, value),
+        }
     };
     taken.map_err(|refused| match refused {
         Refused::Key => LineFault::UnknownKey(key.to_owned()),
@@ -112,6 +132,14 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Refused> {
         "max_message_size" => {
             config.max_message_size = number(value, 1..=LARGEST_BODY, "octets up to 536870912")?;
         }
+        "vm_memory_high_watermark.absolute" => {
+            config.memory_watermark = Limit::Absolute(octets(value)?);
+        }
+        "vm_memory_high_watermark_paging_ratio" => config.memory_paging_ratio = share(value)?,
+        "memory_monitor_interval" => {
+            config.memory_monitor_interval_ms = number(value, 1.., "milliseconds")?;
+        }
+        "disk_free_limit.absolute" => config.disk_free_limit = Limit::Absolute(octets(value)?),
         "product.name" => value.clone_into(&mut config.product),
         "product.version" => value.clone_into(&mut config.product_version),
         "cluster_name" => value.clone_into(&mut config.cluster_name),
@@ -137,6 +165,14 @@ where
 {
     let number = value.parse().ok().filter(|number| range.contains(number));
     number.ok_or(Refused::Value(expected))
+}
+
+fn octets(value: &str) -> Result<u64, Refused> {
+    limit::octets(value).ok_or(Refused::Value("octets, as in 1024, 50MB or 2GiB"))
+}
+
+fn share(value: &str) -> Result<f64, Refused> {
+    number(value, 0.0..=f64::MAX, "a share, as in 0.4")
 }
 
 /// A port of all IPv4 interfaces, or `ADDRESS:PORT` with RabbitMQ's way of writing `:::5672`.
@@ -200,6 +236,18 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_octets_or_shares_and_shares_go_first() {
+        let config = check("vm_memory_high_watermark.absolute = 2GiB\n").unwrap();
+        assert_eq!(config.memory_watermark, Limit::Absolute(2 << 30));
+        assert_eq!(config.disk_free_limit, Limit::Absolute(50_000_000));
+        let config =
+            check("disk_free_limit.relative = 1.5\ndisk_free_limit.absolute = 1GB\n").unwrap();
+        assert_eq!(config.disk_free_limit, Limit::Relative(1.5));
+        let config = check("vm_memory_high_watermark = 0.6").unwrap();
+        assert_eq!(config.memory_watermark, Limit::Relative(0.6));
+    }
+
+    #[test]
     fn a_fault_is_named_with_its_line() {
         let bad = |key: &str, value: &str, expected: &str| {
             let text = check(&format!("\n{key} = {value}")).unwrap_err();
@@ -209,6 +257,9 @@ mod tests {
         bad("max_message_size", "536870913", "octets up to 536870912");
         bad("listeners.tcp.1", "nowhere", "a port or ADDRESS:PORT");
         bad("loopback_users.guest", "no", "true or false");
+        bad("disk_free_limit.absolute", "50 MB", "octets, as in 1024, 50MB or 2GiB");
+        bad("disk_free_limit.relative", "-1", "a share, as in 0.4");
+        bad("vm_memory_high_watermark.relative", "inf", "a share, as in 0.4");
         let unknown = check("listeners.ssl.default = 5671").unwrap_err();
         assert_eq!(unknown, "1: there is no setting `listeners.ssl.default`");
         let nonsense = check("heartbeat = 1\nnonsense").unwrap_err();

@@ -1,6 +1,7 @@
 //! Every setting of the broker, with its default and its unit.
 
 mod file;
+mod limit;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -8,18 +9,20 @@ use std::{
 };
 
 pub use file::{FileError, LineFault, read as read_file};
+pub use limit::Limit;
 
 /// The port that AMQP without TLS has by default.
 pub const AMQP_PORT: u16 = 5672;
 
 /// What the broker is told before it starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where to listen for AMQP; port 0 takes any free port. `listeners.tcp.…`
     pub listen: Vec<SocketAddr>,
-    /// Where durable things will be kept. `data_dir`
+    /// Where durable things are kept; none keeps everything in memory alone. `data_dir`
     pub data_dir: Option<PathBuf>,
-    /// Start without what is damaged in the data directory, instead of not at all.
+    /// Start although parts of the data directory are damaged, and without them. It is for one
+    /// start and therefore no setting of a file.
     pub recover: bool,
     /// The least severe level that is logged, or directives of `tracing`. `log.level`
     pub log: String,
@@ -40,6 +43,17 @@ pub struct Config {
     pub handshake_timeout_ms: u64,
     /// Octets of a message's body. `max_message_size`
     pub max_message_size: u64,
+    /// Who publishes is blocked while the process holds more memory than this.
+    /// `vm_memory_high_watermark.relative`, `vm_memory_high_watermark.absolute`
+    pub memory_watermark: Limit,
+    /// The share of the watermark beyond which messages leave memory for the disk, if there is one.
+    /// `vm_memory_high_watermark_paging_ratio`
+    pub memory_paging_ratio: f64,
+    /// Milliseconds between two looks at the memory. `memory_monitor_interval`
+    pub memory_monitor_interval_ms: u64,
+    /// Who publishes is blocked while the file system of the data directory has less room than
+    /// this. `disk_free_limit.absolute`, `disk_free_limit.relative`
+    pub disk_free_limit: Limit,
     /// What the broker calls itself to its clients. `product.name`, `product.version`
     pub product: String,
     pub product_version: String,
@@ -64,6 +78,10 @@ impl Default for Config {
             heartbeat: 60,
             handshake_timeout_ms: 10_000,
             max_message_size: 16 * 1024 * 1024,
+            memory_watermark: Limit::Relative(0.4),
+            memory_paging_ratio: 0.5,
+            memory_monitor_interval_ms: 2500,
+            disk_free_limit: Limit::Absolute(50_000_000),
             product: "RabbitMQ".to_owned(),
             product_version: "4.2.0".to_owned(),
             cluster_name: "leveret@localhost".to_owned(),

@@ -34,7 +34,8 @@ impl From<Position> for PositionRange {
 pub struct Ranges {
     /// The last position of each range, by its first.
     lasts: BTreeMap<u64, u64>,
-    count: u64,
+    /// Every position there can be is one more than fits into 64 bits.
+    count: u128,
 }
 
 impl Ranges {
@@ -43,12 +44,12 @@ impl Ranges {
         let (mut first, mut last) = (range.first.0, range.last.0);
         while let Some((start, end)) = self.touching(first, last) {
             self.lasts.remove(&start);
-            self.count -= end - start + 1;
+            self.count -= span(start, end);
             first = first.min(start);
             last = last.max(end);
         }
         self.lasts.insert(first, last);
-        self.count += last - first + 1;
+        self.count += span(first, last);
     }
 
     /// Takes the positions of `range` out, and says how many of them were there.
@@ -57,22 +58,22 @@ impl Ranges {
         let (first, last) = (range.first.0, range.last.0);
         while let Some((start, end)) = self.overlapping(first, last) {
             self.lasts.remove(&start);
-            self.count -= end - start + 1;
+            self.count -= span(start, end);
             if start < first {
                 self.lasts.insert(start, first - 1);
-                self.count += first - start;
+                self.count += span(start, first - 1);
             }
             if end > last {
                 self.lasts.insert(last + 1, end);
-                self.count += end - last;
+                self.count += span(last + 1, end);
             }
         }
-        before - self.count
+        u64::try_from(before - self.count).unwrap_or(u64::MAX)
     }
 
     /// How many positions are in the set.
     pub fn count(&self) -> u64 {
-        self.count
+        u64::try_from(self.count).unwrap_or(u64::MAX)
     }
 
     /// Whether the set is empty.
@@ -128,6 +129,10 @@ impl FromIterator<PositionRange> for Ranges {
     }
 }
 
+fn span(first: u64, last: u64) -> u128 {
+    u128::from(last - first) + 1
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -153,6 +158,12 @@ mod tests {
         set.insert(Position(0).into());
         assert!(set.contains(Position(u64::MAX)));
         assert_eq!(set.remove(PositionRange::new(0, u64::MAX)), 3);
+        assert!(set.is_empty());
+        set.insert(PositionRange::new(0, u64::MAX));
+        set.insert(PositionRange::new(7, 9));
+        assert_eq!(set.count(), u64::MAX);
+        assert_eq!(set.remove(Position(7).into()), 1);
+        assert_eq!(set.remove(PositionRange::new(0, u64::MAX)), u64::MAX);
         assert!(set.is_empty());
     }
 

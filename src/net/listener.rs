@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -38,6 +38,8 @@ pub struct Clients {
     clock: Clock,
     next: AtomicU64,
     outboxes: DashMap<ConnectionId, Arc<Outbox>>,
+    /// Why who publishes is blocked. Held while clients are told, or added.
+    alarm: Mutex<Option<&'static str>>,
     tasks: TaskTracker,
     cut: CancellationToken,
 }
@@ -48,6 +50,7 @@ impl Clients {
             clock,
             next: AtomicU64::new(1),
             outboxes: DashMap::new(),
+            alarm: Mutex::default(),
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
         }
@@ -57,6 +60,16 @@ impl Clients {
     pub fn close_all(&self, explanation: &str) {
         for entry in &self.outboxes {
             entry.value().extend([Event::Close(explanation.to_owned())]);
+        }
+    }
+
+    /// Tells every client, and those still to come, that who publishes is blocked and why; or with
+    /// none, that nobody is.
+    pub fn set_alarm(&self, reason: Option<&'static str>) {
+        let mut alarm = self.alarm();
+        *alarm = reason;
+        for entry in &self.outboxes {
+            entry.value().extend([reason.map_or(Event::Unblocked, Event::Blocked)]);
         }
     }
 
@@ -81,7 +94,7 @@ impl Clients {
         let peer = Peer { connection, remote, local };
         let outbox = Arc::new(Outbox::default());
         let talk = reception.welcome(peer, Arc::clone(&outbox), self.clock.now());
-        self.outboxes.insert(connection, outbox);
+        self.add(connection, outbox);
         debug!(%remote, %connection, "accepted");
         let task = Connection::new(stream, talk, self.clock).run();
         let clients = Arc::clone(self);
@@ -95,6 +108,16 @@ impl Clients {
             }
             debug!(%remote, %connection, "closed");
         });
+    }
+
+    fn add(&self, connection: ConnectionId, outbox: Arc<Outbox>) {
+        let alarm = self.alarm();
+        outbox.extend(alarm.map(Event::Blocked));
+        self.outboxes.insert(connection, outbox);
+    }
+
+    fn alarm(&self) -> MutexGuard<'_, Option<&'static str>> {
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Puts the broker together: binds its sockets, makes its parts, starts them, stops them.
 
+mod alarms;
 mod backend;
 mod entropy;
+mod establish;
 mod journal;
 mod ports;
 mod promises;
@@ -11,26 +13,25 @@ mod storage;
 mod tests;
 mod timers;
 
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::backend::BrokerBackend;
+pub use self::alarms::Alarms;
 use self::{
-    journal::StoreJournal, ports::ConnectionOutbox, promises::Promises, storage::Storage,
+    alarms::{Gauges, Machine},
+    journal::StoreJournal,
+    ports::ConnectionOutbox,
+    promises::Promises,
+    storage::Storage,
     timers::Timers,
 };
+pub(crate) use self::{backend::BrokerBackend, establish::make_broker};
 use crate::{
-    broker::{BadFact, Broker, Client, Journal, Timer, User, Users},
+    broker::{BadFact, Broker, Client},
     config::Config,
-    model::{ConnectionId, Moment, NameTooLong, ShortString, VirtualHostName},
+    model::{ConnectionId, Moment, NameTooLong},
     net::{Clients, Clock, Conversation, Listener, Outbox, Peer, Reception},
     session::{Session, Settings},
     store,
@@ -69,6 +70,7 @@ pub enum StartError {
 pub struct Server {
     addresses: Vec<SocketAddr>,
     clients: Arc<Clients>,
+    alarms: Arc<Alarms>,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Absent: nothing survives.
@@ -82,22 +84,27 @@ impl Server {
     /// When an address is taken, the configuration asks for what cannot be, or the data directory
     /// is in use or damaged.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_beside(config, Arc::new(Machine::of(config))).await
+    }
+
+    /// Starts a broker that believes what these gauges say.
+    async fn start_beside(config: &Config, gauges: Arc<dyn Gauges>) -> Result<Self, StartError> {
         let clock = Clock::start();
+        let clients = Arc::new(Clients::new(clock));
+        let alarms = Arc::new(Alarms::new(config, Arc::clone(&clients), &*gauges));
         let timers = Arc::new(Timers::default());
-        let (broker, journal) = match &config.data_dir {
-            Some(path) => durable_broker(config, path, Arc::<Timers>::clone(&timers), clock)?,
-            None => (make_broker(config, Arc::<Timers>::clone(&timers))?, None),
-        };
+        let timer = Arc::<Timers>::clone(&timers);
+        let (broker, journal) = establish::open_broker(config, timer, alarms.pressure(), clock)?;
         let listeners = bind(&config.listen).await?;
         let addresses = listeners.iter().map(|(_, address)| *address).collect();
         let start_storage = |journal| start_storage(journal, &broker, config, clock);
         let storage = journal.clone().map(start_storage).transpose()?;
 
-        let clients = Arc::new(Clients::new(clock));
         let settings = session_settings(config);
         let reception = Arc::new(FrontDesk { broker: Arc::clone(&broker), journal, settings });
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        alarms::watch(&alarms, config, &gauges, (&tasks, &stop));
         let woken = stop.clone();
         tasks.spawn(async move { timers.run(&broker, clock, woken).await });
         for (listener, _) in listeners {
@@ -105,10 +112,9 @@ impl Server {
             tasks.spawn(listener.run(reception, clients, stop.clone()));
         }
         if let Some(storage) = &storage {
-            let (journal, clients) = (Arc::clone(storage.journal()), Arc::clone(&clients));
-            tasks.spawn(send_all_away_when_failed(journal, clients, stop.clone()));
+            storage.watch(&clients, &alarms, (&tasks, &stop));
         }
-        Ok(Self { addresses, clients, stop, tasks, storage })
+        Ok(Self { addresses, clients, alarms, stop, tasks, storage })
     }
 
     /// Where it listens, in the order of the configuration, with the ports that were taken.
@@ -123,6 +129,11 @@ impl Server {
             Some(storage) => storage::farewell(&storage.failed().await),
             None => std::future::pending().await,
         }
+    }
+
+    /// Its alarms: which are on.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// Accepts nobody any more, closes every connection with 320 CONNECTION_FORCED, and returns
@@ -207,26 +218,6 @@ fn enter(
     (session, Broker::client(broker, connection, way_back, from_here, !entropy))
 }
 
-/// A broker with a data directory, and with what survived there.
-fn durable_broker(
-    config: &Config,
-    path: &Path,
-    timer: Arc<dyn Timer>,
-    clock: Clock,
-) -> Result<(Arc<Broker>, Option<Arc<StoreJournal>>), StartError> {
-    let (store, recovered) = storage::open(path, config.recover)?;
-    let journal = Arc::new(StoreJournal::new(store, recovered.last));
-    let broker = new_broker(config, timer, Some(Arc::<StoreJournal>::clone(&journal)));
-    recovery::restore(&broker, recovered, clock.now()).map_err(|failure| match failure {
-        recovery::Failure::Store(cause) => storage::unusable(path, cause),
-        recovery::Failure::Broker(cause) => {
-            StartError::Meaningless { path: path.to_owned(), cause }
-        }
-    })?;
-    establish(&broker, config)?;
-    Ok((Arc::new(broker), Some(journal)))
-}
-
 fn start_storage(
     journal: Arc<StoreJournal>,
     broker: &Arc<Broker>,
@@ -237,18 +228,6 @@ fn start_storage(
         path: config.data_dir.clone().unwrap_or_default(),
         cause,
     })
-}
-
-/// A node that can keep nothing any more sends its clients away, and says why.
-async fn send_all_away_when_failed(
-    journal: Arc<StoreJournal>,
-    clients: Arc<Clients>,
-    stop: CancellationToken,
-) {
-    if let Some(error) = stop.run_until_cancelled(storage::failure(&journal)).await {
-        stop.cancel();
-        clients.close_all(&storage::farewell(&error));
-    }
 }
 
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<(Listener, SocketAddr)>, StartError> {
@@ -280,36 +259,6 @@ fn lacks_address(error: &io::Error) -> bool {
 
 /// `EAFNOSUPPORT` of Linux, for which the standard library has no kind.
 const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
-
-/// The broker that `config` describes, with its first user and virtual host, and no journal.
-pub(crate) fn make_broker(
-    config: &Config,
-    timer: Arc<dyn Timer>,
-) -> Result<Arc<Broker>, StartError> {
-    let broker = new_broker(config, timer, None);
-    establish(&broker, config)?;
-    Ok(Arc::new(broker))
-}
-
-fn new_broker(config: &Config, timer: Arc<dyn Timer>, journal: Option<Arc<dyn Journal>>) -> Broker {
-    Broker::new(timer, Users::new(&config.loopback_users), journal)
-}
-
-/// Where nothing is yet, makes the first virtual host and the first user. If a crash takes them
-/// away, the next start makes them again.
-fn establish(broker: &Broker, config: &Config) -> Result<(), StartError> {
-    let name = &config.default_virtual_host;
-    let virtual_host = VirtualHostName::try_from(name.clone())
-        .map_err(|cause| StartError::VirtualHostName { name: name.clone(), cause })?;
-    let name = &config.default_user;
-    let user_name = ShortString::try_from(name.clone())
-        .map_err(|cause| StartError::UserName { name: name.clone(), cause })?;
-    let salt = (entropy::draw() as u32).to_le_bytes();
-    let tags = vec![ShortString::from_static("administrator")];
-    let user = User::new(config.default_password.as_bytes(), salt, tags);
-    broker.establish(virtual_host, user_name, user);
-    Ok(())
-}
 
 /// What the node tells its clients and grants them.
 pub(crate) fn session_settings(config: &Config) -> Arc<Settings> {

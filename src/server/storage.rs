@@ -9,13 +9,13 @@ use tokio_util::{
 };
 
 use super::{
-    StartError, entropy,
+    Alarms, StartError, entropy,
     journal::{Condition, StoreJournal},
 };
 use crate::{
     broker::{Broker, Journal},
     model::LogPosition,
-    net::Clock,
+    net::{Clients, Clock},
     store::{
         Error, Moved, Options, Recovered, Store, Witness,
         committer::{self, Committer},
@@ -81,6 +81,21 @@ impl Storage {
         Ok(Self { journal, committer, tasks, stop: stop.drop_guard() })
     }
 
+    /// Has the clients and the alarms learn how the store is, in tasks that end with `stop`.
+    pub(super) fn watch(
+        &self,
+        clients: &Arc<Clients>,
+        alarms: &Arc<Alarms>,
+        (tasks, stop): (&TaskTracker, &CancellationToken),
+    ) {
+        let (journal, clients) = (Arc::clone(&self.journal), Arc::clone(clients));
+        tasks.spawn(send_all_away_when_failed(journal, clients, stop.clone()));
+        let (journal, alarms, stop) = (Arc::clone(&self.journal), Arc::clone(alarms), stop.clone());
+        tasks.spawn(
+            async move { stop.run_until_cancelled(alarm_when_full(&journal, &alarms)).await },
+        );
+    }
+
     /// Returns why the store has failed, once it has.
     pub(super) async fn failed(&self) -> Error {
         failure(&self.journal).await
@@ -102,13 +117,34 @@ impl Storage {
 }
 
 /// Returns why the store has failed, once it has.
-pub(super) async fn failure(journal: &StoreJournal) -> Error {
+async fn failure(journal: &StoreJournal) -> Error {
     let mut condition = journal.condition();
     loop {
         if let Condition::Failed(error) = &*condition.borrow_and_update() {
             return error.clone();
         }
         condition.changed().await.expect("the journal is there");
+    }
+}
+
+/// A node that can keep nothing any more sends its clients away, and says why.
+pub(super) async fn send_all_away_when_failed(
+    journal: Arc<StoreJournal>,
+    clients: Arc<Clients>,
+    stop: CancellationToken,
+) {
+    if let Some(error) = stop.run_until_cancelled(failure(&journal)).await {
+        stop.cancel();
+        clients.close_all(&farewell(&error));
+    }
+}
+
+/// Raises the disk's alarm while the disk is full.
+async fn alarm_when_full(journal: &StoreJournal, alarms: &Alarms) {
+    let mut condition = journal.condition();
+    while condition.changed().await.is_ok() {
+        let is_full = *condition.borrow_and_update() == Condition::Full;
+        alarms.disk_full(is_full);
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    broker::{Journal, Timer},
     model::{Batch, LogPosition, QueueId},
     store::{
         Options, Store,
@@ -108,7 +109,7 @@ async fn what_was_appended_is_written_when_a_server_stops() {
     let config = scratch.config();
     let timers: Arc<dyn Timer> = Arc::new(Timers::default());
     let clock = Clock::start();
-    let (broker, journal) = durable_broker(&config, &scratch.0, timers, clock).unwrap();
+    let (broker, journal) = establish::open_broker(&config, timers, Arc::default(), clock).unwrap();
     let storage = start_storage(journal.unwrap(), &broker, &config, clock).unwrap();
     for _ in 0..100 {
         append(storage.journal().store());
@@ -220,7 +221,7 @@ async fn clients_are_sent_away_with_the_reason_when_the_store_fails() {
     let journal = Arc::clone(node.storage.journal());
     node.disk.set_faults(Faults { failure_at: Some(1), ..Faults::default() });
     append(journal.store());
-    let sent_away = send_all_away_when_failed(journal, clients, stop.clone());
+    let sent_away = storage::send_all_away_when_failed(journal, clients, stop.clone());
     tokio::time::timeout(PATIENCE, sent_away).await.expect("the failure is told");
     assert!(stop.is_cancelled(), "nobody is accepted any more");
     node.storage.stop().await;

@@ -107,6 +107,19 @@ impl Backlog {
         self.slices.insert((queue, first), slice);
     }
 
+    /// Whether no more messages are alive in a slice than were written.
+    pub(super) fn is_sound(&self, queue: QueueId, first: Position) -> bool {
+        self.slices.get(&(queue, first)).is_none_or(|slice| slice.live <= slice.count)
+    }
+
+    /// The positions for which a queue has slices.
+    pub(super) fn held(&self, queue: QueueId) -> Ranges {
+        let slices = self.slices.range((queue, Position(0))..=(queue, Position(u64::MAX)));
+        slices
+            .map(|((_, first), slice)| PositionRange { first: *first, last: slice.last })
+            .collect()
+    }
+
     /// The queue's state, made if need be.
     pub(super) fn queue_mut(&mut self, queue: QueueId) -> &mut QueueBacklog {
         self.queue_floor = self.queue_floor.max(queue.base().0 + 1);

@@ -14,7 +14,7 @@ use super::{
     backlog::{Backlog, QueueBacklog},
     disk::Disk,
     error::{Damage, Error, Operation},
-    names::{CHECKPOINT, FileName, NEW_CHECKPOINT},
+    names::{CHECKPOINT, FileName, HIGHEST, NEW_CHECKPOINT},
     record::{Identity, Kind},
     record_file::{RecordFile, RecordFileWriter, Sort},
 };
@@ -145,9 +145,18 @@ fn decode_summary(payload: &[u8], file: &RecordFile) -> Option<(Summary, Backlog
         topology: reader.varint()?,
         last_segment: reader.varint()?,
     };
+    let is_sound = (1..=HIGHEST).contains(&summary.first_journal)
+        && (1..=HIGHEST).contains(&summary.first_log)
+        && summary.topology <= summary.number
+        && summary.number <= HIGHEST
+        && summary.last_segment <= HIGHEST;
+    if !is_sound {
+        return None;
+    }
     let mut backlog = Backlog { queue_floor: reader.varint()?, ..Backlog::default() };
     for _ in 0..reader.varint()? {
-        backlog.segments.insert(reader.varint()?, super::backlog::SegmentShare::default());
+        let number = reader.varint().filter(|number| *number <= summary.last_segment)?;
+        backlog.segments.insert(number, super::backlog::SegmentShare::default());
     }
     Some((summary, backlog))
 }

@@ -5,7 +5,7 @@ use crate::model::compact::Reader;
 
 use super::{
     error::{Damage, Error},
-    names::FileName,
+    names::{FileName, HIGHEST},
     record::{self, FORMAT_VERSION, Header, STARTS_CHUNK},
 };
 
@@ -57,7 +57,7 @@ impl Head {
             let file = FileName::Journal(sequence).to_string();
             return Err(Error::Version { file, found: version, expected: FORMAT_VERSION });
         }
-        Ok(Some(head))
+        Ok(Some(head).filter(|head| (1..=HIGHEST).contains(&head.first_log)))
     }
 }
 

@@ -44,7 +44,7 @@ use disk::{Disk, Guard};
 use journal::Chunk;
 use journal_file::{BLOCK, Head};
 use keeper::Keeper;
-use names::{CHECKPOINT, FileName};
+use names::FileName;
 use recovery::Examined;
 use segment::Segment;
 use writer::{FullFile, JournalFiles, Writer};
@@ -319,9 +319,7 @@ fn lock(disk: &dyn Disk) -> Result<Box<dyn Guard>, Error> {
 
 /// An empty directory gets a checkpoint that says that there is nothing.
 fn create_if_new(disk: &dyn Disk, identity: u64) -> Result<(), Error> {
-    let listed = disk.list().map_err(|error| Error::disk("", Operation::List, &error))?;
-    let is_ours = |name: &String| name == CHECKPOINT || FileName::parse(name).is_some();
-    if listed.iter().any(is_ours) {
+    if verify::is_store(disk)? {
         return Ok(());
     }
     let first = Summary { store: identity, first_journal: 1, first_log: 1, ..Summary::default() };

@@ -5,6 +5,9 @@ use std::fmt;
 pub(super) const CHECKPOINT: &str = "checkpoint";
 pub(super) const NEW_CHECKPOINT: &str = "checkpoint.new";
 
+/// No number in a store is higher, so that there is always a next one.
+pub(super) const HIGHEST: u64 = u64::MAX >> 2;
+
 /// A numbered file. Numbers are never used twice for files of one sort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FileName {
@@ -21,7 +24,7 @@ pub(super) enum FileName {
 impl FileName {
     pub(super) fn parse(name: &str) -> Option<Self> {
         let (sort, number) = name.split_once('-')?;
-        let number = u64::from_str_radix(number, 16).ok()?;
+        let number = u64::from_str_radix(number, 16).ok().filter(|number| *number <= HIGHEST)?;
         let file = match sort {
             "journal" => Self::Journal(number),
             "spare" => Self::Spare(number),
@@ -50,10 +53,17 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written_and_no_other() {
-        for name in [FileName::Journal(1), FileName::Segment(u64::MAX), FileName::Spare(0)] {
+        for name in [FileName::Journal(1), FileName::Segment(HIGHEST), FileName::Spare(0)] {
             assert_eq!(FileName::parse(&name.to_string()), Some(name));
         }
-        for name in ["journal-1", "journal-000000000000000A", "lock", "checkpoint", "journal-"] {
+        for name in [
+            "journal-1",
+            "journal-000000000000000A",
+            "lock",
+            "checkpoint",
+            "journal-",
+            "spare-ffffffffffffffff",
+        ] {
             assert_eq!(FileName::parse(name), None);
         }
     }

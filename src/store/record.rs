@@ -1,6 +1,6 @@
 //! A record: a header with checksums, and a payload that is not interpreted here.
 
-use super::error::Damage;
+use super::{error::Damage, names::HIGHEST};
 use crate::model::compact::Reader;
 
 /// The octets of a record's header. See `docs/storage-format.md`.
@@ -149,7 +149,8 @@ pub fn read_header(octets: &[u8], seed: u32) -> Result<Header, Damage> {
     let mut reader = Reader::new(octets);
     let header = decode(&mut reader).ok_or(Damage::Header)?;
     let (header, check) = header;
-    match check == header_check(octets, seed) && header.length as usize <= PAYLOAD_LIMIT {
+    let within = header.length as usize <= PAYLOAD_LIMIT && header.log <= HIGHEST;
+    match check == header_check(octets, seed) && within {
         true => Ok(header),
         false => Err(Damage::Header),
     }

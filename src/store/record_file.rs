@@ -259,9 +259,12 @@ fn read(file: &dyn DiskFile, name: &str, offset: u64, length: usize) -> Result<V
     }
 }
 
-/// Reads the whole of a file that may be of any length.
+/// Reads the whole of a journal file. None is nearly as long as what is refused here.
 pub(super) fn read_whole(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, Error> {
     let file = disk.open(name).map_err(|error| Error::disk(name, Operation::Open, &error))?;
     let length = file.length().map_err(|error| Error::disk(name, Operation::Read, &error))?;
-    read(&*file, name, 0, usize::try_from(length).unwrap_or(usize::MAX))
+    match u32::try_from(length) {
+        Ok(length) => read(&*file, name, 0, length as usize),
+        Err(_) => Err(Error::damaged(name, u64::from(u32::MAX), Damage::OutOfOrder)),
+    }
 }

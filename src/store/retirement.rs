@@ -215,7 +215,7 @@ impl NewSegment {
         };
         let parted = |one: &Mover, next: &Mover| {
             let between = (one.queue, one.position)..(next.queue, next.position);
-            next.position.0 != one.position.0 + 1
+            one.position.0.checked_add(1) != Some(next.position.0)
                 && backlog.slices.range(between).any(|(key, _)| stays(key))
         };
         let (slices, octets) =

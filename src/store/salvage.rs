@@ -1,11 +1,10 @@
 //! What can be had from segments that are damaged, once the operator has agreed to lose the rest.
 
-use crate::model::{Position, QueueId, Ranges};
-
 use super::{
     backlog::{Backlog, SegmentShare},
     disk::Disk,
-    error::Error,
+    error::{Damage, Error},
+    names::FileName,
     segment::Segment,
 };
 
@@ -39,6 +38,11 @@ fn load_segment(
             Err(error) => losses.push(error),
         }
         backlog.recount(queue, first);
+        if !backlog.is_sound(queue, first) {
+            let name = FileName::Segment(number).to_string();
+            losses.push(Error::damaged(&name, slice.offset, Damage::OutOfOrder));
+            backlog.slices.remove(&(queue, first));
+        }
     }
     Ok(())
 }
@@ -47,17 +51,10 @@ fn load_segment(
 fn keep_what_slices_hold(backlog: &mut Backlog) {
     let queues: Vec<_> = backlog.queues.keys().copied().collect();
     for queue in queues {
-        let held = held_ranges(backlog, queue);
+        let held = backlog.held(queue);
         let Some(state) = backlog.queues.get_mut(&queue) else { continue };
         state.live = held.iter().flat_map(|range| state.live.within(range)).collect();
         let live = &state.live;
         state.returned.retain(|position, _| live.contains(*position));
     }
-}
-
-fn held_ranges(backlog: &Backlog, queue: QueueId) -> Ranges {
-    let slices = backlog.slices.range((queue, Position(0))..=(queue, Position(u64::MAX)));
-    slices
-        .map(|((_, first), slice)| crate::model::PositionRange { first: *first, last: slice.last })
-        .collect()
 }

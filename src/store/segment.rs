@@ -5,21 +5,24 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::model::{
-    Position, QueueId,
+    Position, PositionRange, QueueId, Ranges,
     compact::{Reader, put_varint},
 };
 
 use super::{
-    backlog::{Backlog, SegmentShare, Slice},
+    backlog::{Backlog, QueueBacklog, SegmentShare, Slice},
     disk::Disk,
     error::{Damage, Error},
-    names::FileName,
-    record::{Identity, Kind},
+    names::{CHECKPOINT, FileName},
+    record::{HEADER, Identity, Kind},
     record_file::{RecordFile, RecordFileWriter, Sort},
 };
 
 /// Octets of messages in a slice, more or less: what is read at once.
 pub(super) const SLICE_SIZE: usize = 256 * 1024;
+
+/// Octets of a message in a slice: a distance and a length.
+const SHORTEST_MESSAGE: u64 = 2;
 
 /// Messages that several queues of a segment share are written once if they are longer than this.
 const SHARED_FROM: usize = 64;
@@ -195,7 +198,16 @@ impl Segment {
     pub(super) fn index(&self) -> Result<Vec<Written>, Error> {
         let payload = self.file.last(Kind::Index)?;
         decode_index(self.number, &payload)
+            .filter(|index| index.iter().all(|written| self.may_hold(written)))
             .ok_or_else(|| Error::damaged(&self.name, 0, Damage::Meaningless))
+    }
+
+    /// Whether there is room for the slice in this file, and for its messages in the slice.
+    fn may_hold(&self, (_, first, slice): &Written) -> bool {
+        let record = HEADER as u64 + u64::from(slice.length);
+        slice.offset.checked_add(record).is_some_and(|end| end <= self.length())
+            && u64::from(slice.count) <= u64::from(slice.length) / SHORTEST_MESSAGE
+            && u64::from(slice.count) <= PositionRange { first: *first, last: slice.last }.span()
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -253,7 +265,18 @@ pub(super) fn load(disk: &dyn Disk, backlog: &mut Backlog) -> Result<(), Error> 
         for (queue, first, slice) in segment.index()? {
             backlog.add(queue, first, slice);
             backlog.recount(queue, first);
+            if !backlog.is_sound(queue, first) {
+                return Err(Error::damaged(&segment.name, slice.offset, Damage::OutOfOrder));
+            }
         }
     }
-    Ok(())
+    let is_held = |(queue, state): (&QueueId, &QueueBacklog)| {
+        let held = backlog.held(*queue);
+        let found = held.iter().flat_map(|range| state.live.within(range)).collect::<Ranges>();
+        found.count() == state.live.count()
+    };
+    match backlog.queues.iter().all(is_held) {
+        true => Ok(()),
+        false => Err(Error::damaged(CHECKPOINT, 0, Damage::OutOfOrder)),
+    }
 }

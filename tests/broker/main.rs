@@ -8,3 +8,4 @@ mod player;
 mod process;
 mod random;
 mod scenarios;
+mod store_command;

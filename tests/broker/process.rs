@@ -24,7 +24,11 @@ pub struct Process {
 
 impl Process {
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = leveret(arguments).spawn().unwrap();
+        Self::spawn(&mut leveret(arguments))
+    }
+
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let output = child.stdout.take().unwrap();
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -35,7 +39,7 @@ impl Process {
         Self { child, lines }
     }
 
-    fn line(&self) -> String {
+    pub fn line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("a line on standard output")
     }
 
@@ -43,6 +47,7 @@ impl Process {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let line = self.line();
         let (_, addresses) = line.split_once("is ready: amqp on ").expect(&line);
+        let (addresses, _where_data_is_kept) = addresses.split_once("; ").expect(&line);
         addresses.split(", ").map(|address| address.parse().unwrap()).collect()
     }
 
@@ -79,19 +84,19 @@ impl Drop for Process {
     }
 }
 
-fn leveret(arguments: &[&str]) -> Command {
+pub fn leveret(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    command.args(arguments).env_remove("RABBITMQ_CONFIG_FILE");
+    command.args(arguments).env_remove("RABBITMQ_CONFIG_FILE").env_remove("LEVERET_DATA_DIR");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-fn run(arguments: &[&str]) -> Output {
+pub fn run(arguments: &[&str]) -> Output {
     leveret(arguments).output().unwrap()
 }
 
 /// It could not start: an exit code, one line that says why, nothing else.
-fn check_refused(arguments: &[&str], reason: &str) {
+pub fn check_refused(arguments: &[&str], reason: &str) {
     let output = run(arguments);
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success(), "{arguments:?}");
@@ -101,7 +106,8 @@ fn check_refused(arguments: &[&str], reason: &str) {
 
 #[test]
 fn it_says_where_it_listens_and_then_what_tools_wait_for() {
-    let process = Process::start(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0"]);
+    let process =
+        Process::start(&["--ephemeral", "--listen", "127.0.0.1:0", "--listen", "[::1]:0"]);
     let addresses = process.addresses();
     assert_eq!(addresses.len(), 2);
     assert!(process.line().contains("Server startup complete; 0 plugins started."));
@@ -112,14 +118,14 @@ fn it_says_where_it_listens_and_then_what_tools_wait_for() {
 
 #[test]
 fn serve_is_what_happens_without_a_command() {
-    let process = Process::start(&["serve", "--listen", "127.0.0.1:0"]);
+    let process = Process::start(&["serve", "--ephemeral", "--listen", "127.0.0.1:0"]);
     TcpStream::connect(process.addresses()[0]).unwrap();
 }
 
 #[test]
 fn a_signal_ends_it_with_code_0() {
     for signal in ["TERM", "INT"] {
-        let mut process = Process::start(&["--listen", "127.0.0.1:0"]);
+        let mut process = Process::start(&["--ephemeral", "--listen", "127.0.0.1:0"]);
         process.addresses();
         process.signal(signal);
         assert_eq!(process.wait().code(), Some(0), "{signal}");
@@ -128,7 +134,7 @@ fn a_signal_ends_it_with_code_0() {
 
 #[test]
 fn a_client_is_told_that_the_broker_stops() {
-    let mut process = Process::start(&["--listen", "127.0.0.1:0"]);
+    let mut process = Process::start(&["--ephemeral", "--listen", "127.0.0.1:0"]);
     let mut stream = process.open();
     process.signal("TERM");
     let text = b"CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'";
@@ -139,7 +145,7 @@ fn a_client_is_told_that_the_broker_stops() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut process = Process::start(&["--listen", "127.0.0.1:0"]);
+    let mut process = Process::start(&["--ephemeral", "--listen", "127.0.0.1:0"]);
     let mut stream = process.open();
     process.signal("TERM");
     read_until(&mut stream, b"CONNECTION_FORCED");
@@ -152,27 +158,36 @@ fn a_second_signal_ends_it_at_once() {
 fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    check_refused(&["--listen", &address], &format!("leveret: cannot listen on {address}: "));
+    check_refused(
+        &["--ephemeral", "--listen", &address],
+        &format!("leveret: cannot listen on {address}: "),
+    );
 }
 
 #[test]
 fn a_taken_port_leaves_nothing_half_started() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    check_refused(&["--listen", "127.0.0.1:0", "--listen", &address], "cannot listen on");
+    check_refused(
+        &["--ephemeral", "--listen", "127.0.0.1:0", "--listen", &address],
+        "cannot listen on",
+    );
 }
 
 #[test]
 fn a_bad_flag_is_named() {
-    check_refused(&["--lisen", "127.0.0.1:0"], "unexpected argument '--lisen'");
-    check_refused(&["--listen", "nowhere"], "invalid value 'nowhere'");
-    check_refused(&["--listen", "127.0.0.1:0", "--log", "info=loudly"], "is no log level");
+    check_refused(&["--ephemeral", "--lisen", "127.0.0.1:0"], "unexpected argument '--lisen'");
+    check_refused(&["--ephemeral", "--listen", "nowhere"], "invalid value 'nowhere'");
+    check_refused(
+        &["--ephemeral", "--listen", "127.0.0.1:0", "--log", "info=loudly"],
+        "is no log level",
+    );
 }
 
 #[test]
 fn an_unreadable_configuration_is_named() {
     check_refused(
-        &["--config", "/no/such.conf"],
+        &["--ephemeral", "--config", "/no/such.conf"],
         "cannot read the configuration file /no/such.conf",
     );
 }
@@ -182,7 +197,10 @@ fn a_wrong_line_of_the_configuration_is_named() {
     let path = std::env::temp_dir().join(format!("leveret-{}.conf", std::process::id()));
     fs::write(&path, "heartbeat = 5\nheartbeet = 5\n").unwrap();
     let path_text = path.display().to_string();
-    check_refused(&["--config", &path_text], &format!("{path_text}:2: there is no setting"));
+    check_refused(
+        &["--ephemeral", "--config", &path_text],
+        &format!("{path_text}:2: there is no setting"),
+    );
     fs::remove_file(path).unwrap();
 }
 
@@ -196,6 +214,30 @@ fn a_data_directory_that_cannot_be_is_named() {
 }
 
 #[test]
+fn scarce_memory_and_a_disk_without_room_block_who_publishes() {
+    let folder = std::env::temp_dir().join(format!("leveret-alarm-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let shown = |name: &str| folder.join(name).display().to_string();
+    let check = |setting: &str, reason: &str| {
+        fs::write(folder.join("conf"), setting).unwrap();
+        let (file, kept) = (shown("conf"), shown("data"));
+        let (listen, config) = (["--listen", "127.0.0.1:0"], ["--config", &file]);
+        let process = Process::start(&[&listen[..], &config, &["--data-dir", &kept]].concat());
+        let mut stream = process.open();
+        let publish = [0, 60, 0, 40, 0, 0, 0, 1, b'x', 0];
+        let header = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let contents = [on_channel(1, &publish), on_channel(2, &header)].concat();
+        let octets = [on_channel(1, &[0, 20, 0, 10, 0]), contents].concat();
+        stream.write_all(&octets).unwrap();
+        read_until(&mut stream, reason.as_bytes());
+    };
+    check("vm_memory_high_watermark.absolute = 1", "\0\x0a\0\x3c\x0dlow on memory");
+    check("vm_memory_high_watermark.relative = 0.000001", "\0\x0a\0\x3c\x0dlow on memory");
+    check("disk_free_limit.absolute = 1000PB", "\0\x0a\0\x3c\x0blow on disk");
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn the_default_configuration_file_says_what_the_defaults_are() {
     let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/default.conf"));
     let mut config = leveret::config::Config::default();
@@ -203,14 +245,19 @@ fn the_default_configuration_file_says_what_the_defaults_are() {
     config.heartbeat = 1;
     config.frame_max = 5000;
     config.loopback_users.clear();
+    config.memory_watermark = leveret::config::Limit::Absolute(1);
+    config.memory_paging_ratio = 0.0;
+    config.memory_monitor_interval_ms = 1;
+    config.disk_free_limit = leveret::config::Limit::Relative(1.0);
     leveret::config::read_file(path, &mut config).unwrap();
     assert_eq!(config, leveret::config::Config::default());
 }
 
 /// Protocol header and the client's whole side of the handshake, in one write.
 fn opening() -> Vec<u8> {
-    let mut start_ok = vec![0, 10, 0, 11, 0, 0, 0, 0, 5];
-    start_ok.extend(b"PLAIN\0\0\0\x0c\0guest\0guest\x05en_US");
+    let mut start_ok = vec![0, 10, 0, 11, 0, 0, 0, 39];
+    start_ok.extend(b"\x0ccapabilitiesF\0\0\0\x15\x12connection.blockedt\x01");
+    start_ok.extend(b"\x05PLAIN\0\0\0\x0c\0guest\0guest\x05en_US");
     let tune_ok = [0, 10, 0, 31, 0, 100, 0, 2, 0, 0, 0, 0];
     let open = [0, 10, 0, 40, 1, b'/', 0, 0];
     [b"AMQP\0\0\x09\x01".to_vec(), frame(&start_ok), frame(&tune_ok), frame(&open)].concat()
@@ -218,8 +265,17 @@ fn opening() -> Vec<u8> {
 
 /// A method frame of channel 0.
 fn frame(payload: &[u8]) -> Vec<u8> {
+    framed([1, 0, 0], payload)
+}
+
+/// A frame of channel 1.
+fn on_channel(kind: u8, payload: &[u8]) -> Vec<u8> {
+    framed([kind, 0, 1], payload)
+}
+
+fn framed(start: [u8; 3], payload: &[u8]) -> Vec<u8> {
     let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&[1, 0, 0][..], &size, payload, &[0xCE]].concat()
+    [&start[..], &size, payload, &[0xCE]].concat()
 }
 
 fn read_until(stream: &mut TcpStream, wanted: &[u8]) {

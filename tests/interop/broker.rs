@@ -19,7 +19,7 @@ impl Broker {
             return Self { host, port, _process: None };
         }
         let mut command = Command::new(program());
-        command.args(["--listen", "127.0.0.1:0"]).current_dir(fresh_directory());
+        command.args(["--listen", "127.0.0.1:0", "--ephemeral"]).current_dir(fresh_directory());
         let mut process = Process::start(&mut command);
         let (host, port) = wait_until_ready(&mut process);
         Self { host, port, _process: Some(process) }
@@ -45,7 +45,7 @@ pub(crate) fn wait_until_ready(process: &mut Process) -> (String, u16) {
     let ready = process.line(START_LIMIT, |line| line.contains("is ready: amqp on "));
     process.line(START_LIMIT, |line| line.contains("Server startup complete"));
     let (_, addresses) = ready.split_once("amqp on ").expect("the line was chosen for it");
-    authority(addresses.split(", ").next().expect("a split has a first part"))
+    authority(addresses.split([',', ';']).next().expect("a split has a first part"))
 }
 
 /// An empty working directory for one process, inside the build's own directory.
@@ -55,6 +55,8 @@ pub(crate) fn fresh_directory() -> PathBuf {
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("broker-{}-{number}", std::process::id());
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // An earlier process may have had the same number.
+    let _it_is_seldom_there = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).expect("cargo made the directory above it");
     directory
 }

@@ -1,5 +1,5 @@
 //! The examples of the documents that the project was created from, unchanged, each group of
-//! them against a fresh broker with its default arguments, on `localhost:5672`.
+//! them against a fresh broker on `localhost:5672`.
 //!
 //! The folder's own `README.md` says what a fresh RabbitMQ does with each group. Left out is the
 //! group `administration`: its shell scripts call `sudo`, `systemctl` and RabbitMQ's command-line
@@ -112,7 +112,10 @@ impl Group {
                 return None;
             }
         };
-        let mut broker = Process::start(host.command(&program()).current_dir(fresh_directory()));
+        let directory = fresh_directory();
+        let mut command = host.command(&program());
+        command.arg("--data-dir").arg(&directory).current_dir(&directory);
+        let mut broker = Process::start(&mut command);
         wait_until_ready(&mut broker);
         Some(Self { scripts, python, checking_python, _broker: broker, host })
     }

@@ -6,6 +6,8 @@
 )]
 
 mod check;
+mod directory;
+mod hostile;
 mod model;
 mod queue;
 #[path = "../shared/random.rs"]

@@ -12,10 +12,12 @@ use super::{Disk, DiskFile, Guard};
 
 const LOCK: &str = "lock";
 
-/// A data directory. It is made when it is not there.
+/// A data directory.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Nothing in it is changed.
+    is_looked_at: bool,
 }
 
 impl Folder {
@@ -23,23 +25,43 @@ impl Folder {
     pub fn create(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         std::fs::create_dir_all(&path)?;
-        Ok(Self { path })
+        Ok(Self { path, is_looked_at: false })
     }
 
-    /// Opens the directory at `path`, which must be there.
+    /// Opens the directory at `path`, which must be there, to look at it: whatever would change it
+    /// fails.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         match std::fs::metadata(&path)?.is_dir() {
-            true => Ok(Self { path }),
+            true => Ok(Self { path, is_looked_at: true }),
             false => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    /// Where the file of this name is, if it may be changed.
+    fn changed(&self, name: &str) -> io::Result<PathBuf> {
+        match self.is_looked_at {
+            true => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Ok(self.path.join(name)),
         }
     }
 }
 
 impl Disk for Folder {
     fn lock(&self) -> io::Result<Box<dyn Guard>> {
-        let path = self.path.join(LOCK);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        let file = match self.is_looked_at {
+            false => {
+                let path = self.path.join(LOCK);
+                OpenOptions::new().create(true).truncate(false).write(true).open(path)?
+            }
+            true => match File::open(self.path.join(LOCK)) {
+                // Who uses a directory has made this file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Box::new(NobodyElse));
+                }
+                opened => opened?,
+            },
+        };
         match file.try_lock() {
             Ok(()) => Ok(Box::new(Locked(file))),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
@@ -59,30 +81,25 @@ impl Disk for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        // A directory that may only be read can still be verified.
-        let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = match file {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path),
-            other => other,
-        };
-        Ok(Arc::new(OpenFile(file?)))
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(!self.is_looked_at).open(self.path.join(name))?;
+        Ok(Arc::new(OpenFile(file)))
     }
 
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
-        let file = options.open(self.path.join(name))?;
+        let file = options.open(self.changed(name)?)?;
         file.set_len(length)?;
         Ok(Arc::new(OpenFile(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.path.join(from), self.path.join(to))
+        std::fs::rename(self.changed(from)?, self.changed(to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path.join(name))
+        std::fs::remove_file(self.changed(name)?)
     }
 
     fn sync_folder(&self) -> io::Result<()> {
@@ -131,3 +148,8 @@ impl DiskFile for OpenFile {
 struct Locked(#[expect(dead_code, reason = "kept open, which keeps the lock")] File);
 
 impl Guard for Locked {}
+
+/// There was no lock to take.
+struct NobodyElse;
+
+impl Guard for NobodyElse {}

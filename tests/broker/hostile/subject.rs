@@ -19,7 +19,7 @@ pub struct Subject {
 
 impl Subject {
     pub fn start() -> Self {
-        let process = Process::start(&["--listen", "127.0.0.1:0", "--log", "error"]);
+        let process = Process::start(&["--ephemeral", "--listen", "127.0.0.1:0", "--log", "error"]);
         let address = process.addresses()[0];
         Self { process, address }
     }

@@ -1,0 +1,74 @@
+//! Makes the broker of a node: with what survived, or else as the configuration has it.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use super::{StartError, entropy, journal::StoreJournal, recovery, storage};
+use crate::{
+    broker::{Broker, Journal, Timer, User, Users},
+    config::Config,
+    model::{ShortString, VirtualHostName},
+    net::Clock,
+};
+
+/// The broker that `config` describes, with its journal if it has a data directory. `pressure` says
+/// that memory is short.
+pub(super) fn open_broker(
+    config: &Config,
+    timer: Arc<dyn Timer>,
+    pressure: Arc<AtomicBool>,
+    clock: Clock,
+) -> Result<(Arc<Broker>, Option<Arc<StoreJournal>>), StartError> {
+    let Some(path) = &config.data_dir else {
+        return Ok((make_broker(config, timer)?, None));
+    };
+    let (store, recovered) = storage::open(path, config.recover)?;
+    let journal = Arc::new(StoreJournal::new(store, recovered.last));
+    let broker = new_broker(config, timer, Some(Arc::<StoreJournal>::clone(&journal)));
+    let broker = broker.saving_memory_when(pressure);
+    recovery::restore(&broker, recovered, clock.now())
+        .map_err(|failure| unusable(path, failure))?;
+    establish(&broker, config)?;
+    Ok((Arc::new(broker), Some(journal)))
+}
+
+/// The broker that `config` describes, with its first user and virtual host, and no journal.
+pub(crate) fn make_broker(
+    config: &Config,
+    timer: Arc<dyn Timer>,
+) -> Result<Arc<Broker>, StartError> {
+    let broker = new_broker(config, timer, None);
+    establish(&broker, config)?;
+    Ok(Arc::new(broker))
+}
+
+fn new_broker(config: &Config, timer: Arc<dyn Timer>, journal: Option<Arc<dyn Journal>>) -> Broker {
+    Broker::new(timer, Users::new(&config.loopback_users), journal)
+}
+
+/// Where nothing is yet, makes the first virtual host and the first user. If a crash takes them
+/// away, the next start makes them again.
+fn establish(broker: &Broker, config: &Config) -> Result<(), StartError> {
+    let name = &config.default_virtual_host;
+    let virtual_host = VirtualHostName::try_from(name.clone())
+        .map_err(|cause| StartError::VirtualHostName { name: name.clone(), cause })?;
+    let name = &config.default_user;
+    let user_name = ShortString::try_from(name.clone())
+        .map_err(|cause| StartError::UserName { name: name.clone(), cause })?;
+    let salt = (entropy::draw() as u32).to_le_bytes();
+    let tags = vec![ShortString::from_static("administrator")];
+    let user = User::new(config.default_password.as_bytes(), salt, tags);
+    broker.establish(virtual_host, user_name, user);
+    Ok(())
+}
+
+fn unusable(path: &Path, failure: recovery::Failure) -> StartError {
+    match failure {
+        recovery::Failure::Store(cause) => storage::unusable(path, cause),
+        recovery::Failure::Broker(cause) => {
+            StartError::Meaningless { path: path.to_owned(), cause }
+        }
+    }
+}
