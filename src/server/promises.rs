@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Octets that may wait for the disk, of all connections; who publishes beyond it has to wait.
-const PENDING_LIMIT: usize = 32 << 20;
+const PENDING_LIMIT: usize = 16 << 20;
 
 /// The promises of one connection.
 #[derive(Debug)]

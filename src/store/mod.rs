@@ -68,7 +68,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            file_size: 16 << 20,
+            file_size: 8 << 20,
             parts_kept: 1,
             chunk_limit: 2 << 20,
             identity: 0,
