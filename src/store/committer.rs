@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
 
@@ -65,54 +65,94 @@ fn write(store: &Store, work: &Work, witness: &dyn Witness) {
         if store.needs_keeping() {
             work.arrives();
         }
+        let mut seen = Some(work.state().done);
+        while let Some(done) = seen
+            && store.must_wait_for_keeper()
+        {
+            seen = work.wait_for_progress(done);
+        }
     }
 }
 
 fn keep(store: &Store, work: &Work, witness: &dyn Witness) {
     while work.wait() {
-        let outcome = store.prepare().and_then(|()| keep_all(store, witness));
+        let outcome = store.prepare().and_then(|()| keep_all(store, work, witness));
         match outcome {
             Ok(()) => {}
-            Err(error) if error.is_full() => witness.full(&error),
-            Err(error) => return witness.failed(&error),
+            Err(error) if error.is_full() => {
+                witness.full(&error);
+                if store.journal().wait_for_room() {
+                    work.arrives();
+                }
+            }
+            Err(error) => {
+                witness.failed(&error);
+                return work.finish();
+            }
         }
     }
 }
 
-fn keep_all(store: &Store, witness: &dyn Witness) -> Result<(), super::Error> {
+fn keep_all(store: &Store, work: &Work, witness: &dyn Witness) -> Result<(), super::Error> {
     while let Some(moved) = store.keep_house()? {
         witness.moved(&moved);
+        work.progresses();
         store.prepare()?;
     }
     Ok(())
 }
 
-/// Tells the keeper that there is work.
+/// Tells the keeper that there is work, and the writer that some of it is done.
 #[derive(Default)]
 struct Work {
-    state: Mutex<(bool, bool)>,
+    state: Mutex<Progress>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct Progress {
+    has_arrived: bool,
+    is_finished: bool,
+    /// How often something was done.
+    done: u64,
 }
 
 impl Work {
     fn arrives(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
-        self.changed.notify_one();
+        self.state().has_arrived = true;
+        self.changed.notify_all();
+    }
+
+    fn progresses(&self) {
+        self.state().done += 1;
+        self.changed.notify_all();
     }
 
     fn finish(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
-        self.changed.notify_one();
+        self.state().is_finished = true;
+        self.changed.notify_all();
     }
 
-    /// False: finish.
+    /// Waits for work. False: finish.
     fn wait(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |(arrived, finished): &mut (bool, bool)| !*arrived && !*finished;
+        let idle = |state: &mut Progress| !state.has_arrived && !state.is_finished;
         let mut state =
-            self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
-        state.0 = false;
-        !state.1
+            self.changed.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
+        state.has_arrived = false;
+        !state.is_finished
+    }
+
+    /// Waits until the keeper has done more than `seen`, and says how much. None: it does nothing
+    /// any more.
+    fn wait_for_progress(&self, seen: u64) -> Option<u64> {
+        let idle = |state: &mut Progress| state.done == seen && !state.is_finished;
+        let state =
+            self.changed.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
+        (!state.is_finished).then_some(state.done)
+    }
+
+    fn state(&self) -> MutexGuard<'_, Progress> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -36,7 +36,8 @@ struct Pending {
     /// Octets appended and not yet durable, those being written included.
     octets: usize,
     waiting: bool,
-    resumed: bool,
+    /// How often somebody said that there is room again.
+    resumptions: u64,
     closed: bool,
     failure: Option<String>,
 }
@@ -130,7 +131,7 @@ impl Journal {
 
     /// Tries again after the disk was full.
     pub(super) fn resume(&self) {
-        self.pending().resumed = true;
+        self.pending().resumptions += 1;
         self.arrived.notify_all();
     }
 
@@ -151,11 +152,11 @@ impl Journal {
 
     /// Waits until somebody says that there is room again. False: the journal is closed.
     pub(super) fn wait_for_room(&self) -> bool {
-        let mut pending = self.pending();
-        while !pending.resumed && !pending.closed {
-            pending = self.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner);
-        }
-        pending.resumed = false;
+        let pending = self.pending();
+        let before = pending.resumptions;
+        let idle = |pending: &mut Pending| pending.resumptions == before && !pending.closed;
+        let pending =
+            self.arrived.wait_while(pending, idle).unwrap_or_else(PoisonError::into_inner);
         !pending.closed
     }
 

@@ -92,6 +92,9 @@ pub trait Witness: Send + Sync {
     fn failed(&self, error: &Error);
 }
 
+/// Full journal files beyond those that are kept before the writer lets the keeper catch up.
+const PARTS_BEHIND: usize = 4;
+
 /// An open data directory. Clones are the same store.
 #[derive(Clone)]
 pub struct Store {
@@ -260,6 +263,12 @@ impl Store {
     pub(crate) fn needs_keeping(&self) -> bool {
         let files = &self.shared.files;
         files.full_count() > self.shared.parts_kept || files.is_spare_wanted()
+    }
+
+    /// Whether so much waits to be moved that the journal should not grow before some of it has
+    /// been: what waits is in memory, too.
+    pub(crate) fn must_wait_for_keeper(&self) -> bool {
+        self.shared.files.full_count() > self.shared.parts_kept + PARTS_BEHIND
     }
 
     /// Waits for records and commits them. None: the journal is closed, and everything is durable.
