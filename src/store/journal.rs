@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -74,11 +75,12 @@ impl Journal {
         chunk.last = position;
         chunk.octets.extend_from_slice(&header.unsealed());
         chunk.octets.extend_from_slice(payload);
-        if pending.waiting {
-            pending.waiting = false;
+        let is_awaited = mem::take(&mut pending.waiting);
+        drop(pending);
+        // Not before the lock is free, or who wakes would have to wait for it.
+        if is_awaited {
             self.arrived.notify_one();
         }
-        drop(pending);
         batch.clear();
         Ok(position)
     }
