@@ -241,14 +241,15 @@ impl Packed {
             last: position,
             count: 0,
             kinds: Kinds::default(),
-            octets: Vec::new(),
+            octets: Vec::with_capacity(STRETCH),
             bodies: Vec::new(),
             body_octets: 0,
         }
     }
 
+    /// With room to spare, so that the octets of small messages are allocated once.
     fn has_room(&self) -> bool {
-        self.octets.len() < STRETCH && self.body_octets < STRETCH_BODIES
+        self.octets.len() < STRETCH - STRETCH / 16 && self.body_octets < STRETCH_BODIES
     }
 
     fn resident(&self) -> usize {
