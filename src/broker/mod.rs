@@ -259,6 +259,13 @@ impl Broker {
     fn remove(&self, hosted: &Hosted) -> LogPosition {
         let id = hosted.record.id;
         let removed = hosted.home.change(|topology| Ok(((), topology.delete_queue(id))));
+        if let Some(journal) = &self.journal
+            && hosted.has_spilled()
+        {
+            let mut batch = Batch::default();
+            batch.forget(id.spilled());
+            journal.append(&mut batch);
+        }
         self.queues.remove(&id);
         self.timer.forget(id);
         removed.map_or_else(|_nothing_refuses| LogPosition::default(), |((), position)| position)

@@ -51,6 +51,8 @@ struct State {
     served: Vec<ConnectionId>,
     /// What is to be durable before messages may be handed out.
     marks: Marks,
+    /// Messages had been written to save memory when its life ended.
+    has_spilled: bool,
     /// The queue has been deleted: nothing is delivered, published or attached any more.
     gone: bool,
 }
@@ -143,6 +145,7 @@ impl Hosted {
             effects: Vec::new(),
             served: Vec::new(),
             marks: Marks::default(),
+            has_spilled: false,
             gone: false,
         };
         Self { record, home, journal, state: Mutex::new(state) }
@@ -291,6 +294,12 @@ impl Hosted {
         (allowed.map(|()| counts), aftermath)
     }
 
+    /// Whether messages were written to save memory, at any time.
+    pub(super) fn has_spilled(&self) -> bool {
+        let state = self.lock();
+        state.has_spilled || state.queue.has_spilled()
+    }
+
     /// Whether the queue's life has ended.
     pub(super) fn is_gone(&self) -> bool {
         self.lock().gone
@@ -353,6 +362,7 @@ impl Hosted {
     /// a connection's route cache may keep the rest of it for long.
     fn finish(&self, state: &mut State, now: Moment) {
         state.end();
+        state.has_spilled = state.queue.has_spilled();
         state.queue = empty_queue(&self.record, now);
     }
 

@@ -42,6 +42,11 @@ impl Queue {
         self.contents.moved(kept, below);
     }
 
+    /// Whether messages were written to save memory, at any time.
+    pub fn has_spilled(&self) -> bool {
+        self.has_spilled
+    }
+
     /// Memory is short, or no longer: whether every message that must wait is to be written.
     pub fn save_memory(&mut self, is_short: bool) {
         self.spill_above = if is_short { 0 } else { SPILL_ABOVE };
@@ -73,6 +78,7 @@ impl Queue {
             && self.contents.resident() > self.spill_above;
         if must_spill {
             entry.kept = Kept::Spilled;
+            self.has_spilled = true;
         }
         let Entry { position, deadline, kept, .. } = entry;
         if kept != Kept::InMemory {

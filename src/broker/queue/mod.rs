@@ -57,6 +57,8 @@ pub struct Queue {
     is_durable: bool,
     /// Octets in memory beyond which what arrives is written, to save memory.
     spill_above: usize,
+    /// Some messages were.
+    has_spilled: bool,
     /// Its deletion was asked for, and is not asked for again.
     is_deleted: bool,
 }
@@ -80,6 +82,7 @@ impl Queue {
             clearance: Clearance::default(),
             is_durable: false,
             spill_above: keeping::SPILL_ABOVE,
+            has_spilled: false,
             is_deleted: false,
         }
     }

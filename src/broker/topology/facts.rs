@@ -56,14 +56,10 @@ impl Topology {
         true
     }
 
-    /// Whatever the queue, messages of it may have been written to save memory.
+    /// What was written to save memory is forgotten by who knows whether there is any.
     fn record_queue_deleted(&self, id: QueueId, batch: &mut Batch) -> bool {
-        let Some(queue) = self.queue(id) else { return false };
+        let Some(queue) = self.queue(id).filter(|queue| queue.durable) else { return false };
         batch.forget(id);
-        batch.forget(id.spilled());
-        if !queue.durable {
-            return false;
-        }
         for binding in self.bindings.to(&Destination::Queue(queue.name.clone())) {
             self.record_unbound(binding, batch);
         }
