@@ -1,7 +1,8 @@
 //! Other people's clients against a broker process of its own: `interop/` holds their programs.
 //!
 //! `LEVERET_INTEROP_URL` names a running broker to test instead; `LEVERET_INTEROP_BROKER` names a
-//! program to start in place of `leveret`, such as `interop/oracle/serve`, a real RabbitMQ.
+//! program to start in place of `leveret`, such as `interop/oracle/serve`, a real RabbitMQ. The tests
+//! of durability start a broker of their own in any case.
 
 #[cfg(test)]
 mod broker;
@@ -10,7 +11,13 @@ mod clients;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod lapin_client;
+#[cfg(test)]
+mod lapin_words;
+#[cfg(test)]
+mod lasting;
 #[cfg(test)]
 mod namespace;
 #[cfg(test)]
