@@ -108,6 +108,7 @@ async fn durable_things_are_kept_and_routed(mut broker: Lasting) {
 async fn transient_things_are_gone(mut broker: Lasting) {
     let connection = open_connection(&broker).await;
     let channel = soon(connection.create_channel()).await;
+    confirms(&channel).await;
     let transient = QueueDeclareOptions::default();
     let exclusive = QueueDeclareOptions { exclusive: true, durable: true, ..Default::default() };
     let nothing = FieldTable::default();
@@ -465,8 +466,7 @@ async fn arguments_are_kept(mut broker: Lasting) {
     let mut other = arguments;
     other[0].1 = AMQPValue::LongInt(3);
     let text = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'limited' in \
-                vhost '/': received the value '3' of type 'signedint' but current is the value '2' \
-                of type 'signedint'";
+                vhost '/': received '3' but current is '2'";
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     refused(channel.queue_declare("limited".into(), options, table(other)), 406, text).await;
     let channel = soon(connection.create_channel()).await;
@@ -515,8 +515,16 @@ async fn failed_deliveries_stay_counted(mut broker: Lasting) {
     let channel = open_channel(&broker).await;
     let mut deliveries = consume(&channel, &"limited".into()).await;
     let third = next(&mut deliveries).await;
-    assert_eq!((third.redelivered, delivery_count(&third.properties)), (true, Some(2)));
+    let count = delivery_count(&third.properties).expect("it starts afresh");
+    // The second delivery was lost with its consumer, which counts; a broker that was killed may
+    // not know of it.
+    assert!(count == 2 || (count == 1 && broker.ending == Ending::Kill), "counted {count}");
+    assert!(third.redelivered);
     soon(third.reject(BasicRejectOptions { requeue: true })).await;
+    if count == 1 {
+        let fourth = next(&mut deliveries).await;
+        soon(fourth.reject(BasicRejectOptions { requeue: true })).await;
+    }
     let mut poison = consume(&channel, &"poison".into()).await;
     assert_eq!(next(&mut poison).await.data, b"poison");
     assert_eq!(ready(&channel, "limited").await, 0);

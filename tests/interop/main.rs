@@ -9,6 +9,8 @@ mod broker;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod durability;
@@ -22,5 +24,9 @@ mod lasting;
 mod namespace;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+#[expect(dead_code, reason = "what is shared has more than the crash loop needs")]
+#[path = "../shared/random.rs"]
+mod random;
 #[cfg(test)]
 mod relay;
