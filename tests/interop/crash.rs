@@ -45,15 +45,16 @@ struct Outcome {
 
 struct Run {
     random: Random,
-    broker: Lasting,
+    // Before the broker, whose directory it writes to.
     load: Load,
+    broker: Lasting,
 }
 
 impl Run {
     fn new(seed: u64, pika: Option<PathBuf>) -> Self {
         let broker = Lasting::on_empty_directory(Ending::Kill);
         let load = Load::start(seed, Ledger::default(), broker.directory(), pika);
-        Self { random: Random::seeded(seed), broker, load }
+        Self { random: Random::seeded(seed), load, broker }
     }
 
     async fn run(mut self, crashes: usize) -> Outcome {
@@ -84,7 +85,7 @@ impl Run {
         ledger.lives();
         self.load.finds_its_broker(&self.broker).await;
         let deadline = Instant::now() + STANDSTILL;
-        while !ledger.progress().is_beyond(&before) {
+        while ledger.faults().is_empty() && !ledger.progress().is_beyond(&before) {
             if Instant::now() > deadline {
                 ledger.fault("a broker that has begun confirms or delivers nothing");
                 return;

@@ -318,3 +318,78 @@ impl fmt::Display for Faults {
         self.shown.iter().try_for_each(|fault| writeln!(to, "{fault}"))
     }
 }
+
+/// One message to one queue, published and confirmed in the first life; what comes of it then.
+#[cfg(test)]
+fn check(publisher: usize, story: impl Fn(&Ledger, Number), expected: &str) {
+    let ledger = Ledger::default();
+    let number = Number { publisher, sequence: 3 };
+    ledger.published(number);
+    ledger.confirmed(number);
+    story(&ledger, number);
+    ledger.close();
+    let faults = ledger.faults().to_string();
+    assert!(faults.contains(expected), "{faults}");
+}
+
+#[cfg(test)]
+fn receive(ledger: &Ledger, number: Number, queue: usize, redelivered: bool) {
+    ledger.received(number, Receipt { consumer: 0, queue, redelivered });
+}
+
+#[test]
+fn what_a_broker_may_do_is_no_fault() {
+    let redelivered_after_a_kill = |ledger: &Ledger, number| {
+        receive(ledger, number, 0, false);
+        ledger.settled(0, &[number], 0);
+        ledger.died();
+        receive(ledger, number, 0, true);
+    };
+    check(0, redelivered_after_a_kill, "0 faults");
+    let rejected_again_after_a_kill = |ledger: &Ledger, number| {
+        for redelivered in [false, true] {
+            receive(ledger, number, WORK, redelivered);
+            ledger.rejected(WORK, number);
+            receive(ledger, number, DEAD, false);
+            ledger.died();
+        }
+    };
+    check(2, rejected_again_after_a_kill, "0 faults");
+}
+
+#[test]
+fn what_a_broker_may_not_do_is_found() {
+    check(0, |_, _| {}, "confirmed, never came out of crash.one");
+    let twice = |ledger: &Ledger, number| {
+        receive(ledger, number, 0, false);
+        receive(ledger, number, 0, false);
+    };
+    check(0, twice, "came out of crash.one again, not marked redelivered");
+    let backwards = |ledger: &Ledger, number| {
+        let later = Number { sequence: 6, ..number };
+        ledger.published(later);
+        receive(ledger, later, 0, false);
+        receive(ledger, number, 0, false);
+    };
+    check(0, backwards, "came out of crash.one after 6");
+    let settled_safely = |ledger: &Ledger, number| {
+        receive(ledger, number, 0, false);
+        ledger.settled(0, &[number], 0);
+        let later = Number { sequence: 4, ..number };
+        ledger.published(later);
+        ledger.confirmed(later);
+        receive(ledger, later, 1, false);
+        ledger.died();
+        receive(ledger, number, 0, true);
+    };
+    check(0, settled_safely, "is back in crash.one, though its settlement was safe");
+    let doubled = |ledger: &Ledger, number| {
+        receive(ledger, number, WORK, false);
+        ledger.rejected(WORK, number);
+        receive(ledger, number, DEAD, false);
+        receive(ledger, number, DEAD, false);
+    };
+    check(2, doubled, "came out of crash.dead again, not marked redelivered");
+    check(2, |ledger, number| receive(ledger, number, WORK, false), "never came out of crash.dead");
+    check(0, |ledger, number| receive(ledger, number, 1, false), "was never sent there");
+}

@@ -7,7 +7,7 @@ use super::{
     publishers::Publisher,
 };
 use crate::{lapin_words::*, lasting::Lasting, random::Random};
-use lapin::ExchangeKind;
+use lapin::{ExchangeKind, options::QueueDeclareOptions};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -217,7 +217,11 @@ impl Load {
     async fn look_for_queues(&self, broker: &Lasting) {
         let channel = open_channel(broker).await;
         for queue in QUEUES {
-            ready(&channel, queue).await;
+            let options = QueueDeclareOptions { passive: true, ..Default::default() };
+            let declared = channel.queue_declare(queue.into(), options, table([])).await;
+            if let Err(error) = declared {
+                return self.ledger.fault(&format!("{queue} is gone: {error}"));
+            }
         }
     }
 }
