@@ -63,9 +63,10 @@ class RestartingRabbit:
         brokers.stop(self.process)
 
     def kill(self):
-        node = self.pid
+        node = pathlib.Path(f"/proc/{self.pid}")
         brokers.kill(self.process)
-        while pathlib.Path(f"/proc/{node}").exists():
+        deadline = time.monotonic() + 60
+        while node.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
 
     @property

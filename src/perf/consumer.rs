@@ -53,9 +53,15 @@ impl Consumer {
                 queue: name(&plan.queue_name(*queue)),
                 consumer_tag: name(&consumer_tag(place)),
                 no_ack: plan.acknowledge == Acknowledge::None,
+                // Where messages are waiting, they would come together with the answer.
+                no_wait: plan.kept() > 0,
                 ..Default::default()
             };
-            client.call(CHANNEL, consume)?;
+            if consume.no_wait {
+                client.send_method(CHANNEL, consume)?;
+            } else {
+                client.call(CHANNEL, consume)?;
+            }
         }
         client.abandon_when(Arc::clone(&progress.abandon));
         let inbox = Inbox {
