@@ -100,7 +100,8 @@ class Findings:
             self.is_held &= holds
             verdict = "holds" if holds else "**does not hold**"
             promised = f"{'≥' if at_least else '≤'} {promised:g} {unit}"
-        print(f"| {what} | {found:,.4g} {unit} | {promised or ''} | {verdict} |", flush=True)
+        number = f"{found:,.0f}" if found >= 1000 else f"{found:.4g}"
+        print(f"| {what} | {number} {unit} | {promised or ''} | {verdict} |", flush=True)
 
     def fail(self, why):
         self.is_held = False

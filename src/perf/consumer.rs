@@ -64,13 +64,15 @@ impl Consumer {
             }
         }
         client.abandon_when(Arc::clone(&progress.abandon));
+        // What an earlier run has kept is of one publisher.
+        let publishers = plan.publishers.max(1);
         let inbox = Inbox {
             acknowledge: plan.acknowledge,
             acks: Acks::new(),
             unacked: 0,
             last_tag: 0,
             count: 0,
-            ledger: plan.verify.then(|| Ledger::new(plan.run, queues.len(), plan.publishers)),
+            ledger: plan.verify.then(|| Ledger::new(plan.run, queues.len(), publishers)),
             latency: Latency::of(plan),
             fault: None,
         };

@@ -142,7 +142,7 @@ pub struct Target {
 pub struct Load {
     #[command(flatten)]
     pub target: Target,
-    /// Publishing connections; with none, the --messages are received that a run has left by --keep
+    /// Publishing connections; with none, --messages are received that one has left by --keep
     #[arg(long, default_value_t = 1)]
     pub publishers: usize,
     /// Consuming connections; with none, the queues fill

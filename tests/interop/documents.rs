@@ -4,8 +4,8 @@
 //! The folder's own `README.md` says what a fresh RabbitMQ does with each group. Left out is the
 //! group `administration`: its shell scripts call `sudo`, `systemctl` and RabbitMQ's command-line
 //! tools, which Leveret does not have yet, and two of the scripts are refused with a usage error
-//! by RabbitMQ's own tools. Where messages are persistent, the broker is stopped, or killed, between
-//! two scripts as well.
+//! by RabbitMQ's own tools. Where messages are persistent, the broker is stopped, or killed,
+//! between two scripts as well.
 
 use crate::{
     broker::{fresh_directory, program, wait_until_ready},

@@ -1,25 +1,16 @@
-//! What survives the end of the broker, stopped or killed, and what does not: with lapin, and with
-//! pika's program `interop/pika/durability.py`.
+//! What survives the end of the broker, stopped or killed, and what does not.
 
 use crate::{
-    clients::prepare,
     lapin_words::*,
-    lasting::{Ending, Lasting},
-    process::Process,
+    lasting::{Ending, Lasting, wait_until},
 };
 use lapin::{
     BasicProperties, Connection, ExchangeKind,
     options::*,
     types::{AMQPValue, FieldTable},
 };
-use std::{fs, path::Path, process::Command, time::Duration};
-use tokio::time::{Instant, timeout_at};
-
-/// How long the program of another language may take for all its cases.
-const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
-
-/// The longest that a message of the program lives which is to expire while the broker is down.
-const PROGRAM_TIME_TO_LIVE: Duration = Duration::from_secs(2);
+use std::{fs, time::Duration};
+use tokio::time::Instant;
 
 /// Two tests of each story: the broker is stopped in it, or killed.
 macro_rules! stopped_and_killed {
@@ -57,7 +48,6 @@ stopped_and_killed! {
     a_large_body_is_kept
     failed_deliveries_stay_counted
     a_second_end_loses_nothing_either
-    pika_finds_what_it_left
 }
 
 async fn durable_things_are_kept_and_routed(mut broker: Lasting) {
@@ -550,30 +540,6 @@ async fn a_second_end_loses_nothing_either(mut broker: Lasting) {
     assert_eq!(bodies(&channel, "rounds").await, expected);
 }
 
-async fn pika_finds_what_it_left(mut broker: Lasting) {
-    let Some(directory) = prepare("pika") else { return };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop");
-    let start = |stage: &str, url: &str| {
-        let mut command = Command::new(Path::new(&directory).join("venv/bin/python"));
-        command.arg(root.join("pika/durability.py")).args([stage, url]);
-        command.env("PYTHONPATH", root.join("shared")).env("PYTHONDONTWRITEBYTECODE", "1");
-        Process::start(&mut command)
-    };
-    let mut leaving = start("leave", &broker.url());
-    leaving.line(PROGRAM_LIMIT, |line| line == "left everything");
-    let deadline = Instant::now() + PROGRAM_TIME_TO_LIVE;
-    broker.end();
-    leaving.end(PROGRAM_LIMIT);
-    wait_until(deadline).await;
-    broker.begin(&[]);
-    let stage = match broker.ending {
-        Ending::Stop => "find",
-        Ending::Kill => "find-after-kill",
-    };
-    let mut finding = start(stage, &broker.url());
-    assert!(finding.end(PROGRAM_LIMIT).success(), "{}", finding.said);
-}
-
 /// The first start takes users and virtual host from the settings; later ones from the directory.
 #[tokio::test]
 async fn user_and_virtual_host_survive() {
@@ -598,9 +564,4 @@ async fn user_and_virtual_host_survive() {
         let properties = lapin::ConnectionProperties::default();
         refused(Connection::connect(&broker.url(), properties), 403, text).await;
     }
-}
-
-async fn wait_until(deadline: Instant) {
-    let waited = timeout_at(deadline, std::future::pending::<()>()).await;
-    assert!(waited.is_err(), "only the deadline ends this");
 }

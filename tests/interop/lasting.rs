@@ -10,6 +10,7 @@ use std::{
     process::Command,
     time::Duration,
 };
+use tokio::time::{Instant, timeout_at};
 
 /// How long a broker that was told to stop may take.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -96,6 +97,12 @@ impl Lasting {
     fn data_dir(&self) -> PathBuf {
         self.directory.join("data")
     }
+}
+
+/// Waits until what was to happen while the broker is down has had its time.
+pub(crate) async fn wait_until(deadline: Instant) {
+    let waited = timeout_at(deadline, std::future::pending::<()>()).await;
+    assert!(waited.is_err(), "only the deadline ends this");
 }
 
 impl Drop for Lasting {

@@ -1,8 +1,8 @@
 //! Other people's clients against a broker process of its own: `interop/` holds their programs.
 //!
 //! `LEVERET_INTEROP_URL` names a running broker to test instead; `LEVERET_INTEROP_BROKER` names a
-//! program to start in place of `leveret`, such as `interop/oracle/serve`, a real RabbitMQ. The tests
-//! of durability start a broker of their own in any case.
+//! program to start in place of `leveret`, such as `interop/oracle/serve`, a real RabbitMQ. The
+//! tests of durability start a broker of their own in any case.
 
 #[cfg(test)]
 mod broker;
@@ -22,6 +22,8 @@ mod lapin_words;
 mod lasting;
 #[cfg(test)]
 mod namespace;
+#[cfg(test)]
+mod pika_durability;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

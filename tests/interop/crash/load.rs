@@ -104,7 +104,8 @@ pub(super) struct Common {
     pub stop: Arc<AtomicBool>,
 }
 
-/// Returns when `life` is over and the next one has begun; [`watch::Receiver::changed`] will say so.
+/// Returns when `life` is over and the next one has begun, which [`watch::Receiver::changed`] will
+/// then say.
 pub(super) async fn next_life(address: &mut watch::Receiver<(usize, String)>, life: usize) {
     if address.wait_for(|(now, _)| *now != life).await.is_ok() {
         address.mark_changed();
