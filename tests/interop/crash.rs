@@ -73,7 +73,9 @@ impl Run {
             }
         }
         self.live().await;
-        self.drain().await;
+        if self.load.ledger().faults().is_empty() {
+            self.drain().await;
+        }
         self.outcome()
     }
 
