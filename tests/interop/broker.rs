@@ -45,7 +45,7 @@ pub(crate) fn wait_until_ready(process: &mut Process) -> (String, u16) {
     let ready = process.line(START_LIMIT, |line| line.contains("is ready: amqp on "));
     process.line(START_LIMIT, |line| line.contains("Server startup complete"));
     let (_, addresses) = ready.split_once("amqp on ").expect("the line was chosen for it");
-    authority(addresses.split(", ").next().expect("a split has a first part"))
+    authority(addresses.split([',', ';']).next().expect("a split has a first part"))
 }
 
 /// An empty working directory for one process, inside the build's own directory.

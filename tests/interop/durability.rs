@@ -359,9 +359,10 @@ async fn an_auto_delete_queue_waits_for_its_next_consumer(mut broker: Lasting) {
 
 async fn a_dead_letter_is_in_one_place(mut broker: Lasting) {
     let channel = confirming(&broker).await;
-    durable(&channel, "dead").await;
-    let dying = [("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text("dead"))];
-    durable_with(&channel, "work", dying).await;
+    for (queue, next) in [("work", "dead"), ("dead", "work")] {
+        let to = [("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text(next))];
+        durable_with(&channel, queue, to).await;
+    }
     for body in ["rejected", "acknowledged", "left"] {
         put(&channel, "", "work", body.as_bytes(), persistent()).await;
     }
@@ -380,15 +381,12 @@ async fn a_dead_letter_is_in_one_place(mut broker: Lasting) {
     assert_eq!(body(&dead), "rejected");
     assert_eq!((death_count(&dead), ready(&channel, "dead").await), (1, 0));
     // It goes round once more, with its history.
-    let headers = dead.delivery.properties.headers().clone().expect("it has a history");
-    let again = persistent().with_headers(headers);
-    soon(dead.delivery.ack(BasicAckOptions::default())).await;
-    put(&channel, "", "work", b"rejected", again).await;
-    while let Some(message) = take(&channel, "work").await {
-        soon(message.delivery.reject(BasicRejectOptions { requeue: false })).await;
-    }
+    soon(dead.delivery.reject(BasicRejectOptions { requeue: false })).await;
+    arrival(&channel, "work").await;
+    let again = take(&channel, "work").await.expect("it has arrived").delivery;
+    soon(again.reject(BasicRejectOptions { requeue: false })).await;
     arrival(&channel, "dead").await;
-    let dead = take(&channel, "dead").await.expect("it was rejected again");
+    let dead = take(&channel, "dead").await.expect("it has arrived");
     assert_eq!(death_count(&dead), 2);
 }
 
