@@ -40,6 +40,11 @@ impl Confirms {
         true
     }
 
+    /// Everything up to this number is answered for.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
+    }
+
     /// Messages answered for, whether taken or refused.
     pub(super) fn answered(&self) -> u64 {
         self.floor + self.ahead.len() as u64

@@ -53,18 +53,26 @@ impl Consumer {
                 queue: name(&plan.queue_name(*queue)),
                 consumer_tag: name(&consumer_tag(place)),
                 no_ack: plan.acknowledge == Acknowledge::None,
+                // Where messages are waiting, they would come together with the answer.
+                no_wait: plan.kept() > 0,
                 ..Default::default()
             };
-            client.call(CHANNEL, consume)?;
+            if consume.no_wait {
+                client.send_method(CHANNEL, consume)?;
+            } else {
+                client.call(CHANNEL, consume)?;
+            }
         }
         client.abandon_when(Arc::clone(&progress.abandon));
+        // What an earlier run has kept is of one publisher.
+        let publishers = plan.publishers.max(1);
         let inbox = Inbox {
             acknowledge: plan.acknowledge,
             acks: Acks::new(),
             unacked: 0,
             last_tag: 0,
             count: 0,
-            ledger: plan.verify.then(|| Ledger::new(plan.run, queues.len(), plan.publishers)),
+            ledger: plan.verify.then(|| Ledger::new(plan.run, queues.len(), publishers)),
             latency: Latency::of(plan),
             fault: None,
         };

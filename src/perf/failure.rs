@@ -15,6 +15,8 @@ pub enum Failure {
     Connect { address: String, source: io::Error },
     #[error("the connection broke: {0}")]
     Broken(#[from] io::Error),
+    #[error("cannot use {path}: {source}")]
+    File { path: String, source: io::Error },
     #[error("the broker dropped the connection{0}")]
     Dropped(&'static str),
     #[error("the broker refused: {code} {text}")]

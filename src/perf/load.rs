@@ -34,7 +34,7 @@ pub(super) fn run(plan: &Plan, broker: &Processes) -> Result<Report, Failure> {
     plan.check()?;
     topology::declare(plan)?;
     let outcome = Run::start(plan, broker).and_then(Run::finish);
-    let left = topology::delete(plan);
+    let left = if plan.keep { Ok(0) } else { topology::delete(plan) };
     let mut report = outcome?;
     report.whole.left = left?;
     Ok(report)
@@ -215,6 +215,7 @@ impl<'a> Run<'a> {
             whole,
             latency: percentiles(latencies),
             lateness: percentiles(lateness),
+            confirm: percentiles(self.sent.iter().filter_map(|sent| sent.confirm_ns.as_ref())),
             verification: self.plan.verify.then_some(verification),
         }
     }
@@ -226,7 +227,7 @@ impl<'a> Run<'a> {
             .filter_map(|received| Some((received.queues.clone(), received.ledger.take()?)))
             .collect();
         let tally = ledger::tally(&ledgers);
-        let wanted = whole.published - whole.refused - whole.returned;
+        let wanted = whole.published + self.plan.kept() - whole.refused - whole.returned;
         Verification {
             lost: (wanted * self.plan.copies()).saturating_sub(tally.distinct),
             duplicated: tally.duplicated,

@@ -14,6 +14,7 @@ mod churn;
 mod client;
 mod confirms;
 mod consumer;
+mod declare;
 mod failure;
 #[cfg(test)]
 mod fake_broker;
@@ -27,6 +28,7 @@ mod progress;
 mod publisher;
 mod report;
 mod scanner;
+mod sync;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -34,10 +36,14 @@ mod topology;
 
 pub use address::Address;
 pub use churn::{ChurnReport, Subject};
+pub use declare::DeclareReport;
 pub use failure::Failure;
-pub use options::{ChurnOptions, Command, Latency, Load, Perf, Target, Throughput};
+pub use options::{
+    ChurnOptions, Command, DeclareOptions, Latency, Load, Perf, SyncOptions, Target, Throughput,
+};
 pub use plan::{Acknowledge, ExchangeKind, QueueArgument};
 pub use report::{Measured, Percentiles, Report, Verification, Whole};
+pub use sync::SyncReport;
 
 /// Does what the command line asks for, and prints the result.
 ///
@@ -59,6 +65,14 @@ pub fn run(arguments: &Perf) -> Result<(), Failure> {
             print(&report, options.target.json);
             Ok(())
         }
+        Command::Declare(options) => {
+            print(&declare(options)?, options.target.json);
+            Ok(())
+        }
+        Command::Sync(options) => {
+            print(&sync(options)?, options.json);
+            Ok(())
+        }
     }
 }
 
@@ -76,6 +90,16 @@ pub fn latency(options: &Latency) -> Result<Report, Failure> {
 /// Opens and closes connections or channels.
 pub fn churn(options: &ChurnOptions) -> Result<ChurnReport, Failure> {
     options.plan().run(&options.target.processes()?)
+}
+
+/// Declares, or deletes, many queues.
+pub fn declare(options: &DeclareOptions) -> Result<DeclareReport, Failure> {
+    declare::run(options, &options.target.processes()?)
+}
+
+/// Measures this machine's own syncs.
+pub fn sync(options: &SyncOptions) -> Result<SyncReport, Failure> {
+    sync::run(options)
 }
 
 fn print(report: &(impl serde::Serialize + std::fmt::Display), as_json: bool) {

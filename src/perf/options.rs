@@ -1,6 +1,6 @@
 //! What a user can ask of the load generator, on the command line.
 
-use std::{hash::BuildHasher, str::FromStr, time::Duration};
+use std::{hash::BuildHasher, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -35,6 +35,10 @@ pub enum Command {
     Latency(Latency),
     /// Connections, or channels, opened, declared on, published on and closed
     Churn(ChurnOptions),
+    /// Many queues declared, looked for, or deleted
+    Declare(DeclareOptions),
+    /// How long this machine takes to make a write durable; no broker takes part
+    Sync(SyncOptions),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -73,6 +77,46 @@ pub struct ChurnOptions {
     pub size: usize,
 }
 
+#[derive(Clone, Debug, Args)]
+pub struct DeclareOptions {
+    #[command(flatten)]
+    pub target: Target,
+    /// Queues
+    #[arg(long, default_value_t = 1000)]
+    pub queues: usize,
+    /// Name the queues after NAME
+    #[arg(long, default_value = "idle")]
+    pub name: String,
+    /// Declare durable queues
+    #[arg(long)]
+    pub durable: bool,
+    /// Only ask whether they are there; one that is not is an error
+    #[arg(long, conflicts_with = "delete")]
+    pub passive: bool,
+    /// Delete them instead
+    #[arg(long)]
+    pub delete: bool,
+    /// Requests to an answer: of those between the broker says nothing
+    #[arg(long, default_value_t = 500)]
+    pub batch: usize,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct SyncOptions {
+    /// Directory on the disk in question
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Octets of a write
+    #[arg(long, default_value_t = 4096)]
+    pub size: usize,
+    /// How long to measure each of the two ways
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The broker under test.
 #[derive(Clone, Debug, Args)]
 pub struct Target {
@@ -98,7 +142,7 @@ pub struct Target {
 pub struct Load {
     #[command(flatten)]
     pub target: Target,
-    /// Publishing connections
+    /// Publishing connections; with none, --messages are received that one has left by --keep
     #[arg(long, default_value_t = 1)]
     pub publishers: usize,
     /// Consuming connections; with none, the queues fill
@@ -144,6 +188,12 @@ pub struct Load {
     /// apply when there is no consumer. [default: 100000, or fewer when that would be over 256 MiB]
     #[arg(long, value_name = "MESSAGES", verbatim_doc_comment)]
     pub max_backlog: Option<u64>,
+    /// Name the queues after NAME [default: a new name for every run]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Leave the queues, and what is in them, for a later run with the same --name
+    #[arg(long, requires = "name")]
+    pub keep: bool,
     /// Number every message, and check that each arrives once and in order
     #[arg(long)]
     pub verify: bool,
@@ -202,10 +252,14 @@ impl Load {
     fn plan(&self, rate: Option<u64>, latency: bool) -> Plan {
         let warm_up = Duration::from_secs_f64(self.warm_up.max(0.0));
         let measured = Duration::from_secs_f64(self.seconds.max(0.0));
+        // A later run knows the messages of an earlier one by the name that they share.
+        let number_of = |name: &String| crc32c::crc32c(name.as_bytes());
+        let run = self.name.as_ref().map_or_else(random_number, number_of);
         let backlog = BACKLOG_MESSAGES.min(BACKLOG_OCTETS / self.size.max(1) as u64).max(1);
         Plan {
             address: self.target.uri.clone(),
-            run: random_number(),
+            run,
+            name: self.name.clone().unwrap_or_else(|| format!("{:06x}", run & 0x00FF_FFFF)),
             publishers: self.publishers,
             consumers: self.consumers,
             queues: self.queues,
@@ -229,6 +283,7 @@ impl Load {
             verify: self.verify,
             latency,
             quiet: self.target.quiet,
+            keep: self.keep,
         }
     }
 
@@ -283,7 +338,9 @@ mod tests {
         match Perf::try_parse_from(words).unwrap().command {
             Command::Throughput(options) => options.plan(),
             Command::Latency(options) => options.plan(),
-            Command::Churn(_) => unreachable!("not planned for"),
+            Command::Churn(_) | Command::Declare(_) | Command::Sync(_) => {
+                unreachable!("not planned for")
+            }
         }
     }
 
@@ -322,6 +379,7 @@ mod tests {
     fn what_cannot_work_is_refused() {
         for line in [
             "throughput --publishers 0",
+            "throughput --publishers 0 --messages 5 --consumers 0",
             "throughput --size 15 --verify",
             "throughput --confirm 0",
             "throughput --ack 20 --prefetch 10",
@@ -334,6 +392,19 @@ mod tests {
             let words = std::iter::once("perf").chain(line.split_ascii_whitespace());
             assert!(Perf::try_parse_from(words).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn runs_of_one_name_share_queues_and_messages() {
+        let (filling, draining) = (
+            plan("throughput --name backlog --keep --messages 9 --consumers 0"),
+            plan("throughput --name backlog --publishers 0 --messages 9"),
+        );
+        assert_eq!(filling.queue_name(0), "perf.backlog.0000");
+        assert_eq!(filling.queue_name(0), draining.queue_name(0));
+        assert_eq!((filling.run, filling.kept()), (draining.run, 0));
+        assert_eq!((draining.kept(), draining.check().is_ok()), (9, true));
+        assert_ne!(plan("throughput").name, plan("throughput").name);
     }
 
     #[test]

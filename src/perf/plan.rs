@@ -8,8 +8,10 @@ use super::{address::Address, failure::Failure};
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub address: Address,
-    /// Tells this run's messages and queues from another's.
+    /// Tells this run's messages from another's.
     pub run: u32,
+    /// Tells its exchange and queues from another's.
+    pub name: String,
     pub publishers: usize,
     pub consumers: usize,
     pub queues: usize,
@@ -35,6 +37,8 @@ pub(super) struct Plan {
     pub verify: bool,
     pub latency: bool,
     pub quiet: bool,
+    /// Whether the queues, and what is in them, stay for a later run of the same name.
+    pub keep: bool,
 }
 
 /// How queues are declared.
@@ -81,12 +85,12 @@ pub enum ExchangeKind {
 
 impl Plan {
     pub(super) fn queue_name(&self, index: usize) -> String {
-        format!("perf.{:06x}.{index:04}", self.run & 0x00FF_FFFF)
+        format!("perf.{}.{index:04}", self.name)
     }
 
     /// The exchange's name; empty for the default exchange.
     pub(super) fn exchange_name(&self) -> String {
-        self.exchange.map(|_| format!("perf.{:06x}", self.run & 0x00FF_FFFF)).unwrap_or_default()
+        self.exchange.map(|_| format!("perf.{}", self.name)).unwrap_or_default()
     }
 
     /// The queues that fall to participant `index` of `participants`: each queue to one at least,
@@ -115,6 +119,14 @@ impl Plan {
         }
     }
 
+    /// Messages that an earlier run has left to be received; none where this one publishes.
+    pub(super) fn kept(&self) -> u64 {
+        match self.length {
+            Length::Messages(messages) if self.publishers == 0 => messages,
+            Length::Messages(_) | Length::Time { .. } => 0,
+        }
+    }
+
     /// When the warm-up is over, in nanoseconds from the start.
     pub(super) fn measured_from_ns(&self) -> u64 {
         match self.length {
@@ -133,8 +145,10 @@ impl Plan {
     /// Refuses what cannot work, before anything is declared.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let refuse = |reason: &str| Err(Failure::Options(reason.to_owned()));
-        if self.publishers == 0 || self.queues == 0 {
-            return refuse("a run needs a publisher and a queue at least");
+        if self.queues == 0 || (self.publishers == 0 && (self.kept() == 0 || self.consumers == 0)) {
+            return refuse(
+                "a run needs a queue, and a publisher or kept --messages and a consumer",
+            );
         }
         if (self.verify || self.latency) && self.size < super::scanner::STAMP {
             return refuse("to verify messages or their latency takes a --size of 16 or more");

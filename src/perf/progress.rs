@@ -44,6 +44,7 @@ pub(super) struct Progress {
     /// Nothing more is worth waiting for.
     pub abandon: Arc<AtomicBool>,
     copies: u64,
+    kept: u64,
     backlog: u64,
 }
 
@@ -63,6 +64,7 @@ impl Progress {
             stop_consuming: AtomicBool::new(false),
             abandon: Arc::default(),
             copies: plan.copies(),
+            kept: plan.kept(),
             backlog: if plan.consumers == 0 { 0 } else { plan.backlog },
         }
     }
@@ -73,7 +75,8 @@ impl Progress {
 
     /// Copies that are with the broker, or under way.
     pub(super) fn outstanding(&self) -> u64 {
-        let wanted = total(&self.published).saturating_sub(total(&self.unwanted));
+        let published = total(&self.published) + self.kept;
+        let wanted = published.saturating_sub(total(&self.unwanted));
         (wanted * self.copies).saturating_sub(total(&self.received))
     }
 

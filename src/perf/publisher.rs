@@ -1,6 +1,7 @@
 //! One publishing connection on its thread: writes whole blocks, keeps to its window and its rate.
 
 use std::{
+    collections::VecDeque,
     ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
@@ -40,6 +41,7 @@ pub(super) struct Publisher {
     catch_up: Duration,
     measured_from_ns: u64,
     lateness_ns: Option<Histogram<u64>>,
+    waits: Option<Waits>,
 }
 
 /// What a publisher has done.
@@ -49,6 +51,8 @@ pub(super) struct Sent {
     pub returned: u64,
     /// How long after their moment messages were sent, in nanoseconds.
     pub lateness_ns: Option<Histogram<u64>>,
+    /// How long after their write messages were confirmed, in nanoseconds.
+    pub confirm_ns: Option<Histogram<u64>>,
 }
 
 /// What a publisher may do next.
@@ -96,6 +100,7 @@ impl Publisher {
             catch_up: CATCH_UP,
             measured_from_ns: plan.measured_from_ns(),
             lateness_ns: plan.latency.then(super::report::histogram),
+            waits: plan.window.map(|_| Waits::new(plan.measured_from_ns())),
             progress,
         })
     }
@@ -129,6 +134,7 @@ impl Publisher {
             refused: self.inbox.confirms.refused(),
             returned: self.inbox.returned,
             lateness_ns: self.lateness_ns,
+            confirm_ns: self.waits.map(|waits| waits.histogram_ns),
         })
     }
 
@@ -165,6 +171,9 @@ impl Publisher {
         // Counted before they are written, for the broker may confirm the first of them at once.
         self.inbox.published += count as u64;
         self.progress.published[self.index].set(self.inbox.published);
+        if let Some(waits) = &mut self.waits {
+            waits.begin(self.inbox.published, self.progress.now_ns());
+        }
         self.client.send(self.block.numbered(first, count))?;
         self.progress.blocked[self.index].set(self.client.is_blocked().into());
         Ok(())
@@ -213,12 +222,53 @@ impl Publisher {
             return Err(Failure::Unexpected(fault));
         }
         self.client.hear(self.inbox.blocked.take());
+        if let Some(waits) = &mut self.waits {
+            waits.end(self.inbox.confirms.floor(), self.progress.now_ns());
+        }
         let progress = &self.progress;
         progress.blocked[self.index].set(self.client.is_blocked().into());
         progress.answered[self.index].set(self.inbox.confirms.answered());
         progress.unwanted[self.index].set(self.inbox.confirms.refused() + self.inbox.returned);
         progress.arrived();
         Ok(())
+    }
+}
+
+/// Writes whose messages are not all confirmed, and how long others took to be.
+struct Waits {
+    /// The number of the last message of each write, and when it was written.
+    writes: VecDeque<(u64, u64)>,
+    histogram_ns: Histogram<u64>,
+    /// What was written earlier is of the warm-up.
+    from_ns: u64,
+    confirmed: u64,
+}
+
+impl Waits {
+    fn new(from_ns: u64) -> Self {
+        let histogram_ns = super::report::histogram();
+        Self { writes: VecDeque::new(), histogram_ns, from_ns, confirmed: 0 }
+    }
+
+    fn begin(&mut self, last: u64, now_ns: u64) {
+        self.writes.push_back((last, now_ns));
+    }
+
+    /// Everything up to message `floor` is confirmed.
+    fn end(&mut self, floor: u64, now_ns: u64) {
+        while let Some(&(last, written_ns)) = self.writes.front()
+            && self.confirmed < floor
+        {
+            let reached = last.min(floor);
+            if written_ns >= self.from_ns {
+                let waited_ns = now_ns.saturating_sub(written_ns);
+                self.histogram_ns.saturating_record_n(waited_ns, reached - self.confirmed);
+            }
+            self.confirmed = reached;
+            if reached == last {
+                self.writes.pop_front();
+            }
+        }
     }
 }
 
@@ -264,5 +314,26 @@ impl Receiver for Inbox {
 fn pause(duration: Duration) {
     if !duration.is_zero() {
         std::thread::sleep(duration);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_wait_from_their_write_to_their_confirm() {
+        let mut waits = Waits::new(100);
+        for (last, written_ns) in [(2, 50), (5, 1000), (6, 2000)] {
+            waits.begin(last, written_ns);
+        }
+        waits.end(1, 3000);
+        waits.end(4, 4000);
+        waits.end(6, 5000);
+        // The first two belong to the warm-up.
+        assert_eq!(waits.histogram_ns.len(), 4);
+        assert_eq!(waits.histogram_ns.count_between(2990, 3010), 3);
+        assert_eq!(waits.histogram_ns.count_between(3990, 4010), 1);
+        assert!(waits.writes.is_empty());
     }
 }

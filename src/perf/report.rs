@@ -18,6 +18,9 @@ pub struct Report {
     /// How long after its scheduled moment the generator sent it: what of the latency is its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lateness: Option<Percentiles>,
+    /// How long after it was written each message was confirmed, it and all before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Percentiles>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
 }
@@ -114,7 +117,12 @@ impl fmt::Display for Report {
         }
         let cpu = self.measured.client_microseconds_per_message;
         writeln!(to, "client        {cpu:.3} µs CPU per message")?;
-        for (name, percentiles) in [("latency", self.latency), ("sent late by", self.lateness)] {
+        let times = [
+            ("latency", self.latency),
+            ("sent late by", self.lateness),
+            ("confirmed in", self.confirm),
+        ];
+        for (name, percentiles) in times {
             if let Some(percentiles) = percentiles {
                 writeln!(to, "{name:13} {percentiles}")?;
             }

@@ -18,7 +18,7 @@ fn run_against(character: Character, line: &str) -> Result<Report, Failure> {
     let plan = match Perf::try_parse_from(words).unwrap().command {
         Command::Throughput(options) => options.plan(),
         Command::Latency(options) => options.plan(),
-        Command::Churn(_) => unreachable!("not a load"),
+        Command::Churn(_) | Command::Declare(_) | Command::Sync(_) => unreachable!("not a load"),
     };
     let address = fake_broker::start(character);
     let stall = Duration::from_secs(1);
@@ -37,6 +37,33 @@ fn every_message_is_accounted_for() {
     assert_eq!((published, confirmed, received, drained), (3001, 3001, 3001, true));
     assert_eq!((report.measured.published, report.measured.received), (3001, 3001));
     assert!(report.verification.unwrap().is_passed());
+}
+
+#[test]
+fn confirms_are_timed() {
+    let line = "throughput --messages 500 --confirm 1 --consumers 0";
+    let report = run_against(Character::default(), line).unwrap();
+    assert_eq!(report.confirm.unwrap().count, 500);
+}
+
+#[test]
+fn what_an_earlier_run_has_kept_is_waited_for() {
+    let line = "throughput --name kept --publishers 0 --messages 5 --verify";
+    let report = run_against(Character::default(), line).unwrap();
+    assert!(!report.whole.drained, "{report}");
+    assert_eq!(report.verification.unwrap().lost, 5);
+}
+
+#[test]
+fn queues_are_declared_and_deleted_in_batches() {
+    let address = fake_broker::start(Character::default());
+    for delete in ["", " --delete"] {
+        let line = format!("perf declare --queues 25 --batch 10{delete}");
+        let perf = Perf::try_parse_from(line.split_ascii_whitespace()).unwrap();
+        let Command::Declare(mut options) = perf.command else { unreachable!("it was asked for") };
+        options.target.uri = address.clone();
+        assert_eq!(declare(&options).unwrap().queues, 25);
+    }
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The examples of the documents that the project was created from, unchanged, each group of
-//! them against a fresh broker on `localhost:5672`.
+//! them against a fresh broker with its default arguments, on `localhost:5672`.
 //!
 //! The folder's own `README.md` says what a fresh RabbitMQ does with each group. Left out is the
 //! group `administration`: its shell scripts call `sudo`, `systemctl` and RabbitMQ's command-line
 //! tools, which Leveret does not have yet, and two of the scripts are refused with a usage error
-//! by RabbitMQ's own tools. The restart between two scripts of a group is left out as well, until
-//! a durable queue survives one.
+//! by RabbitMQ's own tools. Where messages are persistent, the broker is stopped, or killed,
+//! between two scripts as well.
 
 use crate::{
     broker::{fresh_directory, program, wait_until_ready},
@@ -32,6 +32,16 @@ fn durable_producer() {
 }
 
 #[test]
+fn durable_producer_then_a_restart() {
+    for ending in ["TERM", "KILL"] {
+        let Some(mut group) = Group::start("pika") else { return };
+        group.produce("000_1_durable_producer.py", SENT);
+        group.restart(ending);
+        group.check("durable-and-persistent");
+    }
+}
+
+#[test]
 fn hello() {
     let Some(group) = Group::start("pika") else { return };
     group.produce("001_1_producer.py", SENT);
@@ -50,6 +60,21 @@ fn persistent_and_manual_ack() {
     consumer.line(LIMIT, |line| line == " [x] Received b'another'");
     interrupt(consumer);
     group.check("first-is-gone");
+}
+
+#[test]
+fn a_restart_between_persistent_and_manual_ack() {
+    for ending in ["TERM", "KILL"] {
+        let Some(mut group) = Group::start("pika") else { return };
+        group.produce("001_3_persistent_producer.py", SENT);
+        group.restart(ending);
+        let mut consumer = group.run("001_4_consumer_manual_ack.py");
+        consumer.line(LIMIT, |line| line == RECEIVED);
+        group.check("publish-another");
+        consumer.line(LIMIT, |line| line == " [x] Received b'another'");
+        interrupt(consumer);
+        group.check("first-is-gone");
+    }
 }
 
 #[test]
@@ -95,7 +120,8 @@ struct Group {
     /// The Python of the examples, and that of the checks, which always has pika 1.x.
     python: PathBuf,
     checking_python: PathBuf,
-    _broker: Process,
+    broker: Process,
+    data: PathBuf,
     host: Host,
 }
 
@@ -112,12 +138,16 @@ impl Group {
                 return None;
             }
         };
-        let directory = fresh_directory();
-        let mut command = host.command(&program());
-        command.arg("--data-dir").arg(&directory).current_dir(&directory);
-        let mut broker = Process::start(&mut command);
-        wait_until_ready(&mut broker);
-        Some(Self { scripts, python, checking_python, _broker: broker, host })
+        let data = fresh_directory().join("data");
+        let broker = start_broker(&host, &data);
+        Some(Self { scripts, python, checking_python, broker, data, host })
+    }
+
+    /// Ends the broker by `signal`, and starts it on what it has left.
+    fn restart(&mut self, signal: &str) {
+        self.broker.signal(signal);
+        self.broker.end(LIMIT);
+        self.broker = start_broker(&self.host, &self.data);
     }
 
     fn run(&self, script: &str) -> Process {
@@ -156,6 +186,13 @@ impl Group {
         command.env("PYTHONUNBUFFERED", "1").env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
+}
+
+/// A broker on its default addresses.
+fn start_broker(host: &Host, data: &Path) -> Process {
+    let mut broker = Process::start(host.command(&program()).arg("--data-dir").arg(data));
+    wait_until_ready(&mut broker);
+    broker
 }
 
 fn interrupt(mut script: Process) {

@@ -1,18 +1,13 @@
 //! Rust's lapin: the cases of the interoperability suite, each against a fresh broker.
 
-use crate::{broker::Broker, relay::Relay};
+use crate::{broker::Broker, lapin_words::*, relay::Relay};
 use futures_lite::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, Error,
-    ErrorKind, Event, ExchangeKind,
-    message::Delivery,
+    BasicProperties, Confirmation, Connection, ConnectionProperties, Event, ExchangeKind,
     options::*,
     types::{AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString},
 };
-use std::{fmt::Debug, future::Future, time::Duration};
 use tokio::time::timeout;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn publish_consume() {
@@ -383,92 +378,4 @@ async fn reconnect() {
     };
     assert_eq!(timeout(PATIENCE, received).await.expect("it comes in time"), b"after");
     soon(publisher.queue_delete(queue, QueueDeleteOptions::default())).await;
-}
-
-async fn connect(broker: &Broker) -> Connection {
-    connect_to(&broker.url(), false).await
-}
-
-async fn connect_to(url: &str, recovers: bool) -> Connection {
-    let properties = ConnectionProperties::default();
-    let properties = if recovers { properties.enable_auto_recover() } else { properties };
-    soon(Connection::connect(url, properties)).await
-}
-
-/// A channel on a connection of its own, which lives as long as the channel.
-async fn open(broker: &Broker) -> Channel {
-    soon(connect(broker).await.create_channel()).await
-}
-
-async fn declare(channel: &Channel) -> ShortString {
-    let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
-    let queue = unique();
-    soon(channel.queue_declare(queue.clone(), options, table([]))).await;
-    queue
-}
-
-async fn publish(channel: &Channel, queue: &ShortString, body: &[u8]) -> lapin::PublisherConfirm {
-    let properties = BasicProperties::default();
-    let options = BasicPublishOptions::default();
-    soon(channel.basic_publish("".into(), queue.clone(), options, body, properties)).await
-}
-
-async fn start_consumer(
-    channel: &Channel,
-    queue: &ShortString,
-    exclusive: bool,
-) -> lapin::Result<Consumer> {
-    let options = BasicConsumeOptions { exclusive, ..Default::default() };
-    channel.basic_consume(queue.clone(), "".into(), options, table([])).await
-}
-
-async fn consume(channel: &Channel, queue: &ShortString) -> Consumer {
-    soon(start_consumer(channel, queue, false)).await
-}
-
-async fn next(deliveries: &mut Consumer) -> Delivery {
-    let next = timeout(PATIENCE, deliveries.next()).await.expect("a delivery comes in time");
-    next.expect("the consumer goes on").expect("the connection is up")
-}
-
-async fn ready_messages(channel: &Channel, queue: &ShortString) -> u32 {
-    let options = QueueDeclareOptions { passive: true, ..Default::default() };
-    soon(channel.queue_declare(queue.clone(), options, table([]))).await.message_count()
-}
-
-async fn is_empty(connection: &Connection, queue: &ShortString) -> bool {
-    let channel = soon(connection.create_channel()).await;
-    soon(channel.basic_get(queue.clone(), BasicGetOptions::default())).await.is_none()
-}
-
-/// What the broker answers, which must come in time and be no error.
-async fn soon<T>(answer: impl Future<Output = lapin::Result<T>>) -> T {
-    timeout(PATIENCE, answer).await.expect("an answer comes in time").expect("it is no error")
-}
-
-/// Expects the answer to be a close with exactly this code and text.
-async fn refused<T: Debug>(answer: impl Future<Output = lapin::Result<T>>, code: u16, text: &str) {
-    let answer = timeout(PATIENCE, answer).await.expect("an answer comes in time");
-    let error: Error = answer.expect_err("it is refused");
-    let ErrorKind::ProtocolError(close) = error.kind() else {
-        panic!("expected a close by the broker, found {error:?}");
-    };
-    assert_eq!((close.get_id(), close.get_message().as_str()), (code, text));
-}
-
-fn table<const N: usize>(entries: [(&str, AMQPValue); N]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (key, value) in entries {
-        table.insert(key.into(), value);
-    }
-    table
-}
-
-/// A name no other run against the same broker uses, short enough for every reply text.
-fn unique() -> ShortString {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.subsec_nanos());
-    format!("io-{}-{now}-{number}", std::process::id()).into()
 }
