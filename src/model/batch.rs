@@ -24,7 +24,8 @@ pub enum Entry<'a> {
     Settle { queue: QueueId, ranges: Spans<'a> },
     /// Messages came back after they were handed out, for the `count`th time.
     Return { queue: QueueId, ranges: Spans<'a>, count: u32 },
-    /// Every message below this position may have been handed out before.
+    /// Every message below this position may have been handed out before, and no other has,
+    /// whatever was said earlier.
     Delivered { queue: QueueId, below: Position },
     /// The queue and all that is in it is gone; its number is never used again.
     Forget { queue: QueueId },
@@ -71,7 +72,8 @@ impl Batch {
         put_varint(&mut self.payload, u64::from(count));
     }
 
-    /// Every message of `queue` below this position may have been handed out before.
+    /// Every message of `queue` below this position may have been handed out before, and no other
+    /// has. The last word counts.
     pub fn delivered(&mut self, queue: QueueId, below: Position) {
         self.payload.push(DELIVERED);
         put_varint(&mut self.payload, queue.0);

@@ -26,10 +26,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A directory that goes when the test ends.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("leveret-server-{}-{count}", std::process::id());

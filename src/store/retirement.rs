@@ -80,8 +80,7 @@ impl Changes {
                 self.returned.extend(ranges.map(|range| (*queue, range, *count)));
             }
             Entry::Delivered { queue, below } => {
-                let delivered = self.delivered.entry(*queue).or_default();
-                *delivered = (*delivered).max(*below);
+                self.delivered.insert(*queue, *below);
             }
             Entry::Put { key, value } => {
                 let value = self.buffer.slice_ref(value);
@@ -155,7 +154,7 @@ impl Changes {
         }
         for (queue, delivered) in &self.delivered {
             if let Some(state) = backlog.queues.get_mut(queue) {
-                state.delivered = state.delivered.max(*delivered);
+                state.delivered = *delivered;
             }
         }
         for (queue, gone) in &self.gone {

@@ -84,8 +84,7 @@ impl Model {
                 }
             }
             Entry::Delivered { queue, below } => {
-                let delivered = self.delivered.entry(queue.0).or_default();
-                *delivered = below.0.max(*delivered);
+                self.delivered.insert(queue.0, below.0);
             }
             Entry::Forget { queue } => {
                 self.queues.remove(&queue.0);

@@ -15,11 +15,11 @@ impl Marks {
 
     /// Messages below a position may be handed out once `written` is durable.
     pub(super) fn note(&mut self, written: LogPosition, below: Position) {
-        match self.0.back_mut() {
-            // What is passed on at once raises its own mark: the newest stands for all.
-            Some(last) if last.0 == written => last.1 = last.1.max(below),
-            _ => self.0.push_back((written, below)),
+        // A mark that was taken back is overruled by the record that says so.
+        while self.0.back().is_some_and(|(_, overruled)| *overruled > below) {
+            self.0.pop_back();
         }
+        self.0.push_back((written, below));
     }
 
     /// The highest mark that is durable now, if one has become so.

@@ -92,6 +92,6 @@ impl Changes {
     }
 
     pub(super) fn deliver_below(&mut self, position: Position) {
-        self.delivered = self.delivered.max(Some(position));
+        self.delivered = Some(position);
     }
 }

@@ -14,8 +14,10 @@ const FURTHEST: u64 = 4096;
 pub(super) struct Clearance {
     /// Messages below it may be handed out.
     granted: Position,
-    /// The highest mark that was written.
+    /// The mark that was written last.
     asked: Position,
+    /// No message from here on has been handed out.
+    seen: Position,
     /// How far ahead the next mark is.
     ahead: u64,
     /// The last message that somebody had to wait for.
@@ -25,7 +27,7 @@ pub(super) struct Clearance {
 impl Clearance {
     /// As it was found after a restart.
     pub(super) fn below(position: Position) -> Self {
-        Self { granted: position, asked: position, ..Self::default() }
+        Self { granted: position, asked: position, seen: position, ..Self::default() }
     }
 
     #[inline]
@@ -44,7 +46,25 @@ impl Clearance {
         let mark = Position(position.0 + 1);
         self.granted = self.granted.max(mark);
         self.asked = self.asked.max(mark);
-        mark
+        self.asked
+    }
+
+    /// A durable message is handed out.
+    #[inline]
+    pub(super) fn hand_out(&mut self, position: Position) {
+        self.seen = self.seen.max(Position(position.0 + 1));
+    }
+
+    /// Nobody is there to hand messages to: takes back what was marked ahead, if anything was. What
+    /// is written of that comes after all marks on their way, and counts in their stead.
+    pub(super) fn withdraw(&mut self) -> Option<Position> {
+        self.rest();
+        if self.asked <= self.seen {
+            return None;
+        }
+        self.granted = self.granted.min(self.seen);
+        self.asked = self.seen;
+        Some(self.seen)
     }
 
     /// The queue has nothing ready: consumers are not waiting for marks.
@@ -99,8 +119,23 @@ impl Queue {
         false
     }
 
+    /// A durable message is taken by who waits until its mark is durable.
+    pub(super) fn show(&mut self, position: Position) {
+        if !self.clearance.covers(position) {
+            self.ask_clearance(position);
+        }
+        self.clearance.hand_out(position);
+    }
+
+    /// The last consumer has gone.
+    pub(super) fn withdraw_clearance(&mut self) {
+        if let Some(mark) = self.clearance.withdraw() {
+            self.changes.deliver_below(mark);
+        }
+    }
+
     /// Has a mark written that covers `position`, if there is none yet.
-    pub(super) fn ask_clearance(&mut self, position: Position) {
+    fn ask_clearance(&mut self, position: Position) {
         if let Some(mark) = self.clearance.ask(position, self.contents.end()) {
             self.changes.deliver_below(mark);
         }

@@ -190,6 +190,7 @@ impl Queue {
             return;
         }
         self.alarm.renew_lease(now);
+        self.withdraw_clearance();
         if self.auto_delete {
             self.delete(effects);
         }
@@ -201,8 +202,8 @@ impl Queue {
             return;
         };
         let Entry { position, redelivered, delivery_count, kept, .. } = entry;
-        if kept == Kept::Durable && !self.clearance.covers(position) {
-            self.ask_clearance(position);
+        if kept == Kept::Durable {
+            self.show(position);
         }
         let message = if acknowledge {
             credit.take_regardless();
@@ -269,7 +270,10 @@ impl Queue {
     #[inline]
     fn hand_out(&mut self, entry: Entry, turn: u32, effects: &mut Vec<Effect>) -> bool {
         let served = self.consumers.serve(turn, entry.message.size());
-        let Entry { position, redelivered, delivery_count, .. } = entry;
+        let Entry { position, redelivered, delivery_count, kept, .. } = entry;
+        if kept == Kept::Durable {
+            self.clearance.hand_out(position);
+        }
         let message =
             if served.acknowledge { self.lend(entry, served.holder) } else { entry.message };
         let consumer = served.consumer;

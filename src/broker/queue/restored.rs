@@ -52,9 +52,9 @@ impl Restored {
         self.returned.extend(stored.chain(arrivals).map(|position| (Position(position), count)));
     }
 
-    /// Messages below `position` may have been handed out.
+    /// Messages below `position` may have been handed out, and no others have.
     pub fn deliver_below(&mut self, position: Position) {
-        self.delivered = self.delivered.max(position);
+        self.delivered = position;
     }
 
     /// Whether nothing was ever here.

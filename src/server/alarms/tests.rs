@@ -12,7 +12,11 @@ use tokio::{
 };
 
 use super::*;
-use crate::{config::Limit, net::Clock, server::Server};
+use crate::{
+    config::Limit,
+    net::Clock,
+    server::{Server, tests::Scratch},
+};
 
 /// Nothing here takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -214,7 +218,9 @@ fn frame(kind: u8, channel: u8, payload: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn who_publishes_is_blocked_until_all_alarms_are_over() {
     let dials = Dials::new(0, 1000);
-    let server = Server::start_beside(&config(), dials.clone()).await.unwrap();
+    let scratch = Scratch::new();
+    let config = Config { data_dir: Some(scratch.0.clone()), ..config() };
+    let server = Server::start_beside(&config, dials.clone()).await.unwrap();
     let mut early = Client::open(&server).await;
     early.publish().await;
     early.read_until(&[0, 60, 0, 11, 0xCE]).await;
@@ -244,7 +250,9 @@ async fn who_publishes_is_blocked_until_all_alarms_are_over() {
 
 #[tokio::test]
 async fn a_store_that_cannot_write_blocks_who_publishes() {
-    let server = Server::start_beside(&config(), Dials::new(0, 1000)).await.unwrap();
+    let scratch = Scratch::new();
+    let config = Config { data_dir: Some(scratch.0.clone()), ..config() };
+    let server = Server::start_beside(&config, Dials::new(0, 1000)).await.unwrap();
     let mut client = Client::open(&server).await;
     server.alarms().disk_full(true);
     client.publish().await;

@@ -53,7 +53,7 @@ impl Paper {
             }
             Entry::Delivered { queue, below } => {
                 let page = pages.entry(*queue).or_default();
-                page.delivered = page.delivered.max(*below);
+                page.delivered = *below;
             }
             Entry::Forget { .. } | Entry::Put { .. } | Entry::Delete { .. } => {}
         }
