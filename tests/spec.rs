@@ -435,7 +435,7 @@ fn is_test(test: &str) -> bool {
         return test.ends_with(".amqp") && fs::exists(test).unwrap();
     };
     let code = fs::read_to_string(file).unwrap_or_default();
-    code.contains(&format!("fn {name}()"))
+    code.contains(&format!("fn {name}("))
 }
 
 fn conformance() -> Vec<Rule> {
