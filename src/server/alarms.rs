@@ -5,6 +5,7 @@ mod gauges;
 mod tests;
 
 use std::{
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -32,6 +34,8 @@ pub struct Alarms {
     limits: Limits,
     scarce: Mutex<Scarce>,
     pressing: Arc<AtomicBool>,
+    /// Whether the alarm of the disk is on, for who can do something about it.
+    disk: watch::Sender<bool>,
 }
 
 /// Where alarms begin, in octets; none where there is nothing to watch.
@@ -84,8 +88,8 @@ impl Alarms {
     /// Alarms for these clients, of which those are on that should be from the start.
     pub(super) fn new(config: &Config, clients: Arc<Clients>, gauges: &dyn Gauges) -> Self {
         let limits = Limits::new(config, gauges);
-        let (scarce, pressing) = (Mutex::default(), Arc::default());
-        let alarms = Self { clients, limits, scarce, pressing };
+        let (scarce, pressing, disk) = (Mutex::default(), Arc::default(), watch::Sender::default());
+        let alarms = Self { clients, limits, scarce, pressing, disk };
         alarms.look_at_memory(gauges);
         alarms.look_at_disk(gauges);
         alarms
@@ -105,6 +109,11 @@ impl Alarms {
                 false => info!("disk alarm cleared: the disk takes more again"),
             }
         }
+    }
+
+    /// Whether the alarm of the disk is on, and whenever that changes.
+    pub(super) fn disk(&self) -> watch::Receiver<bool> {
+        self.disk.subscribe()
     }
 
     /// Whether messages should leave memory for the disk.
@@ -171,6 +180,10 @@ impl Alarms {
             // Still under the lock: clients hear of changes in their order.
             self.clients.set_alarm(scarce.reason());
         }
+        self.disk.send_if_modified(|is_on| {
+            let was_on = mem::replace(is_on, scarce.room || scarce.store);
+            was_on != *is_on
+        });
         *scarce != before
     }
 

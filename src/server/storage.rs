@@ -3,6 +3,7 @@
 
 use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -57,6 +58,7 @@ pub(super) fn unusable(path: &Path, cause: Error) -> StartError {
 /// The store's threads and tasks.
 pub(super) struct Storage {
     journal: Arc<StoreJournal>,
+    clock: Clock,
     committer: Committer,
     tasks: TaskTracker,
     stop: DropGuard,
@@ -78,7 +80,7 @@ impl Storage {
         tasks.spawn(
             async move { until.run_until_cancelled(retry_when_full(&retrier, clock)).await },
         );
-        Ok(Self { journal, committer, tasks, stop: stop.drop_guard() })
+        Ok(Self { journal, clock, committer, tasks, stop: stop.drop_guard() })
     }
 
     /// Has the clients and the alarms learn how the store is, in tasks that end with `stop`.
@@ -90,6 +92,11 @@ impl Storage {
     ) {
         let (journal, clients) = (Arc::clone(&self.journal), Arc::clone(clients));
         tasks.spawn(send_all_away_when_failed(journal, clients, stop.clone()));
+        let (journal, scarcity, until) = (Arc::clone(&self.journal), alarms.disk(), stop.clone());
+        let clock = self.clock;
+        tasks.spawn(async move {
+            until.run_until_cancelled(reclaim_while_scarce(&journal, scarcity, clock)).await
+        });
         let (journal, alarms, stop) = (Arc::clone(&self.journal), Arc::clone(alarms), stop.clone());
         tasks.spawn(
             async move { stop.run_until_cancelled(alarm_when_full(&journal, &alarms)).await },
@@ -136,6 +143,19 @@ pub(super) async fn send_all_away_when_failed(
     if let Some(error) = stop.run_until_cancelled(failure(&journal)).await {
         stop.cancel();
         clients.close_all(&farewell(&error));
+    }
+}
+
+/// Has the store give back what room it can, again and again while the disk's alarm is on: what
+/// consumers settle meanwhile would else be given back only when more is published.
+async fn reclaim_while_scarce(
+    journal: &StoreJournal,
+    mut is_scarce: watch::Receiver<bool>,
+    clock: Clock,
+) {
+    while is_scarce.wait_for(|is_scarce| *is_scarce).await.is_ok() {
+        journal.store().reclaim();
+        tokio::time::sleep_until(clock.instant(clock.now() + RETRY)).await;
     }
 }
 

@@ -28,6 +28,14 @@ pub(super) struct Chunk {
     pub(super) last: LogPosition,
 }
 
+impl Chunk {
+    /// The number of its first record, which stands in its header.
+    pub(super) fn first(&self) -> u64 {
+        let octets = self.octets.get(16..24).and_then(|octets| octets.try_into().ok());
+        u64::from_le_bytes(octets.expect("a chunk holds at least one record"))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Pending {
     chunks: VecDeque<Chunk>,
@@ -39,6 +47,8 @@ struct Pending {
     waiting: bool,
     /// How often somebody said that there is room again.
     resumptions: u64,
+    /// The file in use is to be ended.
+    must_turn: bool,
     closed: bool,
     failure: Option<String>,
 }
@@ -137,19 +147,38 @@ impl Journal {
         self.arrived.notify_all();
     }
 
-    /// Waits for records. None: the journal is closed and everything was taken.
+    /// Asks for the file in use to be ended, so that what it holds can be dealt with.
+    pub(super) fn turn(&self) {
+        self.pending().must_turn = true;
+        self.arrived.notify_all();
+    }
+
+    /// Whether the file in use is to be ended; if so, gives the number of the next record that will
+    /// be taken. Asked once.
+    pub(super) fn take_turn(&self) -> Option<u64> {
+        let mut pending = self.pending();
+        let taken = pending.chunks.front().map(Chunk::first);
+        mem::take(&mut pending.must_turn).then(|| taken.unwrap_or(pending.last + 1))
+    }
+
+    /// Waits for records, or for [`Self::turn`]. None: there are no records, and if the journal is
+    /// closed there will not be any.
     pub(super) fn wait(&self) -> Option<Chunk> {
         let mut pending = self.pending();
         loop {
             if let Some(chunk) = pending.chunks.pop_front() {
                 return Some(chunk);
             }
-            if pending.closed {
+            if pending.closed || pending.must_turn {
                 return None;
             }
             pending.waiting = true;
             pending = self.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.pending().closed
     }
 
     /// Waits until somebody says that there is room again. False: the journal is closed.

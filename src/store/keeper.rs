@@ -43,11 +43,11 @@ pub struct Moved {
 }
 
 impl Keeper {
-    /// Retires the oldest part of the journal if there are more than are kept; otherwise merges
-    /// sparse segments if that is worth it. None: there was nothing to do.
-    pub(super) fn step(&mut self) -> Result<Option<Vec<Moved>>, Error> {
+    /// Retires the oldest part of the journal if there are more than are kept, or any to reclaim
+    /// room; otherwise merges sparse segments if that is worth it. None: there was nothing to do.
+    pub(super) fn step(&mut self, reclaiming: bool) -> Result<Option<Vec<Moved>>, Error> {
         let parts = self.files.full();
-        if parts.len() > self.parts_kept {
+        if parts.len() > if reclaiming { 0 } else { self.parts_kept } {
             return self.retire(&parts).map(Some);
         }
         let sparse = self.backlog().sparse(self.file_size);

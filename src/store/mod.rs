@@ -25,7 +25,10 @@ mod tests;
 pub mod verify;
 mod writer;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 
@@ -105,6 +108,8 @@ struct Shared {
     journal: Journal,
     writing: Mutex<Writing>,
     keeper: Mutex<Keeper>,
+    /// No part of the journal is left alone until all have been retired.
+    is_reclaiming: AtomicBool,
     files: Arc<JournalFiles>,
     parts_kept: usize,
     backlog: Arc<RwLock<Backlog>>,
@@ -116,6 +121,8 @@ struct Writing {
     writer: Writer,
     /// A chunk that the full disk did not take.
     held: Option<Chunk>,
+    /// The last record that is durable.
+    durable: LogPosition,
 }
 
 /// A message that was read back.
@@ -171,7 +178,8 @@ impl Store {
         let chunk_limit = options.chunk_limit.min(options.file_size as usize - BLOCK);
         let shared = Shared {
             journal: Journal::new(last, chunk_limit),
-            writing: Mutex::new(Writing { writer, held: None }),
+            writing: Mutex::new(Writing { writer, held: None, durable: last }),
+            is_reclaiming: AtomicBool::new(false),
             keeper: Mutex::new(keeper),
             files,
             parts_kept: options.parts_kept,
@@ -234,6 +242,7 @@ impl Store {
     /// there was nothing.
     pub fn commit(&self) -> Result<Option<LogPosition>, Error> {
         let mut writing = self.writing();
+        self.turn_if_asked(&mut writing);
         let chunk = writing.held.take().or_else(|| self.shared.journal.take());
         chunk.map(|chunk| self.write(&mut writing, chunk)).transpose()
     }
@@ -241,7 +250,11 @@ impl Store {
     /// Does one thing that keeps the house: retires a part of the journal or merges segments. None:
     /// there was nothing to do.
     pub fn keep_house(&self) -> Result<Option<Vec<Moved>>, Error> {
-        let outcome = self.keeper().step();
+        let reclaiming = self.shared.is_reclaiming.load(Ordering::Relaxed);
+        let outcome = self.keeper().step(reclaiming);
+        if self.shared.files.full_count() == 0 {
+            self.shared.is_reclaiming.store(false, Ordering::Relaxed);
+        }
         self.stop_if_failed(outcome)
     }
 
@@ -254,6 +267,13 @@ impl Store {
         self.stop_if_failed(outcome)
     }
 
+    /// Gives back what room it can: the journal begins a new file, and [`Self::keep_house`] retires
+    /// all others. To be called when room is short and something may have been settled since.
+    pub fn reclaim(&self) {
+        self.shared.is_reclaiming.store(true, Ordering::Relaxed);
+        self.shared.journal.turn();
+    }
+
     /// Tries again after the disk was full.
     pub fn resume(&self) {
         self.shared.journal.resume();
@@ -262,7 +282,9 @@ impl Store {
     /// Whether [`Self::keep_house`] or [`Self::prepare`] would have something to do after a commit.
     pub(crate) fn needs_keeping(&self) -> bool {
         let files = &self.shared.files;
-        files.full_count() > self.shared.parts_kept || files.is_spare_wanted()
+        let reclaiming = self.shared.is_reclaiming.load(Ordering::Relaxed);
+        let parts_kept = if reclaiming { 0 } else { self.shared.parts_kept };
+        files.full_count() > parts_kept || files.is_spare_wanted()
     }
 
     /// Whether so much waits to be moved that the journal should not grow before some of it has
@@ -274,17 +296,32 @@ impl Store {
     /// Waits for records and commits them. None: the journal is closed, and everything is durable.
     pub(crate) fn wait_and_commit(&self) -> Result<Option<LogPosition>, Error> {
         let mut writing = self.writing();
+        self.turn_if_asked(&mut writing);
         let chunk = writing.held.take().or_else(|| self.shared.journal.wait());
-        chunk.map(|chunk| self.write(&mut writing, chunk)).transpose()
+        match chunk {
+            Some(chunk) => self.write(&mut writing, chunk).map(Some),
+            None if self.shared.journal.is_closed() => Ok(None),
+            None => {
+                self.turn_if_asked(&mut writing);
+                Ok(Some(writing.durable))
+            }
+        }
+    }
+
+    fn turn_if_asked(&self, writing: &mut Writing) {
+        if let Some(next) = self.shared.journal.take_turn() {
+            let next = writing.held.as_ref().map_or(next, Chunk::first);
+            writing.writer.turn(next);
+        }
     }
 
     fn write(&self, writing: &mut Writing, mut chunk: Chunk) -> Result<LogPosition, Error> {
         let journal = &self.shared.journal;
         match writing.writer.commit(&mut chunk) {
             Ok(()) => {
-                let last = chunk.last;
+                writing.durable = chunk.last;
                 journal.recycle(chunk);
-                Ok(last)
+                Ok(writing.durable)
             }
             Err(error) => {
                 match error.is_full() {

@@ -139,8 +139,8 @@ impl Writer {
 
     fn try_commit(&mut self, chunk: &mut Chunk) -> Result<(), Error> {
         let padded = chunk.octets.len().next_multiple_of(BLOCK) as u64;
-        if self.file.is_some() && self.offset + padded > self.file_size && !self.is_new() {
-            self.seal(chunk);
+        if self.offset + padded > self.file_size {
+            self.turn(chunk.first());
         }
         let file = self.file()?;
         let name = FileName::Journal(self.head.sequence).to_string();
@@ -171,10 +171,14 @@ impl Writer {
         self.offset == BLOCK as u64
     }
 
-    /// Ends the file being written and turns to the next.
-    fn seal(&mut self, chunk: &Chunk) {
+    /// Ends the file being written and turns to the next, whose first record has this number. A
+    /// file that holds nothing yet goes on.
+    pub(super) fn turn(&mut self, next_log: u64) {
+        if self.is_new() || self.failed.is_some() {
+            return;
+        }
         let Head { sequence, first_log, .. } = self.head;
-        let (end, next_log) = (self.offset, first_log_of(chunk));
+        let end = self.offset;
         self.files.add_full(FullFile { sequence, end, first_log, next_log });
         self.head = Head {
             store: self.store,
@@ -208,10 +212,4 @@ impl Writer {
         self.file = Some(Arc::clone(&file));
         Ok(file)
     }
-}
-
-/// The number of the first record of a chunk, which stands in its header.
-fn first_log_of(chunk: &Chunk) -> u64 {
-    let octets = chunk.octets.get(16..24).and_then(|octets| octets.try_into().ok());
-    u64::from_le_bytes(octets.expect("a chunk holds at least one record"))
 }
