@@ -51,12 +51,13 @@ impl Drop for Committer {
 
 fn write(store: &Store, work: &Work, witness: &dyn Witness) {
     loop {
+        let resumptions = store.journal().resumptions();
         match store.wait_and_commit() {
             Ok(Some(up_to)) => witness.durable(up_to),
             Ok(None) => return,
             Err(error) if error.is_full() => {
                 witness.full(&error);
-                if !store.journal().wait_for_room() {
+                if !store.journal().wait_for_room(resumptions) {
                     return;
                 }
             }
@@ -76,12 +77,15 @@ fn write(store: &Store, work: &Work, witness: &dyn Witness) {
 
 fn keep(store: &Store, work: &Work, witness: &dyn Witness) {
     while work.wait() {
-        let outcome = store.prepare().and_then(|()| keep_all(store, work, witness));
+        let resumptions = store.journal().resumptions();
+        let prepared = store.prepare();
+        let outcome = keep_all(store, work, witness).and(prepared);
         match outcome {
             Ok(()) => {}
             Err(error) if error.is_full() => {
                 witness.full(&error);
-                if store.journal().wait_for_room() {
+                work.progresses();
+                if store.journal().wait_for_room(resumptions) {
                     work.arrives();
                 }
             }

@@ -28,14 +28,6 @@ pub(super) struct Chunk {
     pub(super) last: LogPosition,
 }
 
-impl Chunk {
-    /// The number of its first record, which stands in its header.
-    pub(super) fn first(&self) -> u64 {
-        let octets = self.octets.get(16..24).and_then(|octets| octets.try_into().ok());
-        u64::from_le_bytes(octets.expect("a chunk holds at least one record"))
-    }
-}
-
 #[derive(Debug, Default)]
 struct Pending {
     chunks: VecDeque<Chunk>,
@@ -47,8 +39,8 @@ struct Pending {
     waiting: bool,
     /// How often somebody said that there is room again.
     resumptions: u64,
-    /// The file in use is to be ended.
-    must_turn: bool,
+    /// Whoever waits for records is to look around first.
+    is_nudged: bool,
     closed: bool,
     failure: Option<String>,
 }
@@ -147,29 +139,21 @@ impl Journal {
         self.arrived.notify_all();
     }
 
-    /// Asks for the file in use to be ended, so that what it holds can be dealt with.
-    pub(super) fn turn(&self) {
-        self.pending().must_turn = true;
+    /// Has whoever waits for records come back without any.
+    pub(super) fn nudge(&self) {
+        self.pending().is_nudged = true;
         self.arrived.notify_all();
     }
 
-    /// Whether the file in use is to be ended; if so, gives the number of the next record that will
-    /// be taken. Asked once.
-    pub(super) fn take_turn(&self) -> Option<u64> {
-        let mut pending = self.pending();
-        let taken = pending.chunks.front().map(Chunk::first);
-        mem::take(&mut pending.must_turn).then(|| taken.unwrap_or(pending.last + 1))
-    }
-
-    /// Waits for records, or for [`Self::turn`]. None: there are no records, and if the journal is
-    /// closed there will not be any.
+    /// Waits for records. None: there are no records, and if the journal is closed there will not
+    /// be any.
     pub(super) fn wait(&self) -> Option<Chunk> {
         let mut pending = self.pending();
         loop {
             if let Some(chunk) = pending.chunks.pop_front() {
                 return Some(chunk);
             }
-            if pending.closed || pending.must_turn {
+            if mem::take(&mut pending.is_nudged) || pending.closed {
                 return None;
             }
             pending.waiting = true;
@@ -181,13 +165,18 @@ impl Journal {
         self.pending().closed
     }
 
-    /// Waits until somebody says that there is room again. False: the journal is closed.
-    pub(super) fn wait_for_room(&self) -> bool {
-        let pending = self.pending();
-        let before = pending.resumptions;
-        let idle = |pending: &mut Pending| pending.resumptions == before && !pending.closed;
+    /// How often somebody said that there is room again: to be asked before the attempt that may
+    /// find none, so that what is said meanwhile is not missed.
+    pub(super) fn resumptions(&self) -> u64 {
+        self.pending().resumptions
+    }
+
+    /// Waits until somebody has said more often than `seen` that there is room again. False: the
+    /// journal is closed.
+    pub(super) fn wait_for_room(&self, seen: u64) -> bool {
+        let idle = |pending: &mut Pending| pending.resumptions == seen && !pending.closed;
         let pending =
-            self.arrived.wait_while(pending, idle).unwrap_or_else(PoisonError::into_inner);
+            self.arrived.wait_while(self.pending(), idle).unwrap_or_else(PoisonError::into_inner);
         !pending.closed
     }
 

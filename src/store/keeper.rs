@@ -33,6 +33,8 @@ pub(super) struct Keeper {
     pub parts_kept: usize,
     /// Damage that the operator knows of is left out.
     pub lenient: bool,
+    /// Room is short: no more is kept ready than must be.
+    pub reclaiming: bool,
 }
 
 /// Messages of a queue below this position are alive in segments only, not in the journal's memory.
@@ -46,9 +48,24 @@ impl Keeper {
     /// Retires the oldest part of the journal if there are more than are kept, or any to reclaim
     /// room; otherwise merges sparse segments if that is worth it. None: there was nothing to do.
     pub(super) fn step(&mut self, reclaiming: bool) -> Result<Option<Vec<Moved>>, Error> {
-        let parts = self.files.full();
-        if parts.len() > if reclaiming { 0 } else { self.parts_kept } {
-            return self.retire(&parts).map(Some);
+        self.reclaiming = reclaiming;
+        let (mut parts, current) = self.files.all();
+        let kept = if reclaiming { 0 } else { self.parts_kept };
+        if parts.len() > kept {
+            // What was settled last may be what makes room.
+            parts.extend(current.filter(|_| reclaiming));
+            let retired = match self.retire(&parts) {
+                // Room that was kept ready for the journal lets what waits move on; the part that
+                // is retired then takes its place.
+                Err(error) if error.is_full() && self.give_up_spare()? => self.retire(&parts),
+                retired => retired,
+            };
+            return retired.map(Some);
+        }
+        if let Some(current) = current.filter(|_| reclaiming)
+            && self.settle(current)?
+        {
+            return Ok(Some(Vec::new()));
         }
         let sparse = self.backlog().sparse(self.file_size);
         if sparse.is_empty() {
@@ -105,6 +122,13 @@ impl Keeper {
         }
     }
 
+    /// Whether there was a spare file to remove.
+    fn give_up_spare(&self) -> Result<bool, Error> {
+        let Some(number) = self.files.take_spare() else { return Ok(false) };
+        self.remove(&FileName::Spare(number).to_string())?;
+        Ok(true)
+    }
+
     fn adopt(&self, number: u64) -> Result<bool, Error> {
         let name = FileName::Spare(number).to_string();
         let length = self.disk.open(&name).and_then(|file| file.length());
@@ -142,6 +166,21 @@ impl Keeper {
         self.recycle(part)?;
         let moved = segment.iter().flat_map(NewSegment::queues);
         Ok(moved.map(|(queue, below)| Moved { queue, below }).collect())
+    }
+
+    /// Lets what was settled in the file in use count already; whether that made a segment dead.
+    fn settle(&mut self, current: FullFile) -> Result<bool, Error> {
+        let changes =
+            retirement::collect_later(&*self.disk, self.summary.store, current, self.lenient)?;
+        let mut backlog = self.backlog().clone();
+        changes.apply(&mut backlog, None);
+        if backlog.dead().is_empty() {
+            return Ok(false);
+        }
+        let mut summary = self.summary;
+        summary.number += 1;
+        self.commit(summary, backlog)?;
+        Ok(true)
     }
 
     fn merge(&mut self, sparse: &BTreeSet<u64>) -> Result<(), Error> {
@@ -189,7 +228,8 @@ impl Keeper {
         let name = FileName::Journal(part.sequence).to_string();
         let length = self.disk.open(&name).and_then(|file| file.length());
         let length = length.map_err(|error| Error::disk(&name, Operation::Open, &error))?;
-        if length != self.file_size || self.files.spare_count() >= SPARES {
+        let spares = if self.reclaiming { 1 } else { SPARES };
+        if length != self.file_size || self.files.spare_count() >= spares {
             return self.remove(&name);
         }
         let number = self.files.new_spare();

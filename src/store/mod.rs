@@ -160,6 +160,7 @@ impl Store {
             file_size: options.file_size,
             parts_kept: options.parts_kept,
             lenient: options.recover,
+            reclaiming: false,
         };
         keeper.clear(sequence)?;
         if !report.losses.is_empty() {
@@ -242,7 +243,6 @@ impl Store {
     /// there was nothing.
     pub fn commit(&self) -> Result<Option<LogPosition>, Error> {
         let mut writing = self.writing();
-        self.turn_if_asked(&mut writing);
         let chunk = writing.held.take().or_else(|| self.shared.journal.take());
         chunk.map(|chunk| self.write(&mut writing, chunk)).transpose()
     }
@@ -252,7 +252,7 @@ impl Store {
     pub fn keep_house(&self) -> Result<Option<Vec<Moved>>, Error> {
         let reclaiming = self.shared.is_reclaiming.load(Ordering::Relaxed);
         let outcome = self.keeper().step(reclaiming);
-        if self.shared.files.full_count() == 0 {
+        if matches!(outcome, Ok(None)) {
             self.shared.is_reclaiming.store(false, Ordering::Relaxed);
         }
         self.stop_if_failed(outcome)
@@ -260,18 +260,19 @@ impl Store {
 
     /// Has a file ready for the journal before it is needed, if the one in use is filling.
     pub fn prepare(&self) -> Result<(), Error> {
-        if !self.shared.files.is_spare_wanted() {
+        let reclaiming = self.shared.is_reclaiming.load(Ordering::Relaxed);
+        if reclaiming || !self.shared.files.is_spare_wanted() {
             return Ok(());
         }
         let outcome = self.keeper().prepare_spare();
         self.stop_if_failed(outcome)
     }
 
-    /// Gives back what room it can: the journal begins a new file, and [`Self::keep_house`] retires
-    /// all others. To be called when room is short and something may have been settled since.
+    /// Has [`Self::keep_house`] give back what room it can: all of the journal but the file in use
+    /// is retired, and what was settled there counts. To be called while room is short.
     pub fn reclaim(&self) {
         self.shared.is_reclaiming.store(true, Ordering::Relaxed);
-        self.shared.journal.turn();
+        self.shared.journal.nudge();
     }
 
     /// Tries again after the disk was full.
@@ -283,35 +284,25 @@ impl Store {
     pub(crate) fn needs_keeping(&self) -> bool {
         let files = &self.shared.files;
         let reclaiming = self.shared.is_reclaiming.load(Ordering::Relaxed);
-        let parts_kept = if reclaiming { 0 } else { self.shared.parts_kept };
-        files.full_count() > parts_kept || files.is_spare_wanted()
+        reclaiming || files.full_count() > self.shared.parts_kept || files.is_spare_wanted()
     }
 
     /// Whether so much waits to be moved that the journal should not grow before some of it has
-    /// been: what waits is in memory, too.
+    /// been: what waits is in memory, too. When room is short, the keeper may wait for what is to be
+    /// written.
     pub(crate) fn must_wait_for_keeper(&self) -> bool {
-        self.shared.files.full_count() > self.shared.parts_kept + PARTS_BEHIND
+        let reclaiming = self.shared.is_reclaiming.load(Ordering::Relaxed);
+        !reclaiming && self.shared.files.full_count() > self.shared.parts_kept + PARTS_BEHIND
     }
 
     /// Waits for records and commits them. None: the journal is closed, and everything is durable.
     pub(crate) fn wait_and_commit(&self) -> Result<Option<LogPosition>, Error> {
         let mut writing = self.writing();
-        self.turn_if_asked(&mut writing);
         let chunk = writing.held.take().or_else(|| self.shared.journal.wait());
         match chunk {
             Some(chunk) => self.write(&mut writing, chunk).map(Some),
             None if self.shared.journal.is_closed() => Ok(None),
-            None => {
-                self.turn_if_asked(&mut writing);
-                Ok(Some(writing.durable))
-            }
-        }
-    }
-
-    fn turn_if_asked(&self, writing: &mut Writing) {
-        if let Some(next) = self.shared.journal.take_turn() {
-            let next = writing.held.as_ref().map_or(next, Chunk::first);
-            writing.writer.turn(next);
+            None => Ok(Some(writing.durable)),
         }
     }
 

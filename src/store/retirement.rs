@@ -42,8 +42,28 @@ pub(super) fn collect(
     parts: &[FullFile],
     lenient: bool,
 ) -> Result<Changes, Error> {
+    collect_from(0, disk, store, parts, lenient)
+}
+
+/// Reads what has become of messages in a part that is not to be retired.
+pub(super) fn collect_later(
+    disk: &dyn Disk,
+    store: u64,
+    part: FullFile,
+    lenient: bool,
+) -> Result<Changes, Error> {
+    collect_from(1, disk, store, &[part], lenient)
+}
+
+fn collect_from(
+    first: usize,
+    disk: &dyn Disk,
+    store: u64,
+    parts: &[FullFile],
+    lenient: bool,
+) -> Result<Changes, Error> {
     let mut changes = Changes::default();
-    for (at, part) in parts.iter().enumerate() {
+    for (at, part) in (first..).zip(parts) {
         let name = FileName::Journal(part.sequence).to_string();
         let octets = Bytes::from(record_file::read_whole(disk, &name)?);
         if at == 0 {

@@ -27,6 +27,8 @@ struct FilesState {
     next_spare: u64,
     /// The file in use is more than a quarter full, or there is none: have the next one ready.
     filling: bool,
+    /// The file in use, as far as it is durable.
+    current: Option<FullFile>,
 }
 
 /// A journal file that nothing is added to.
@@ -49,6 +51,16 @@ impl JournalFiles {
 
     pub(super) fn full(&self) -> Vec<FullFile> {
         self.state().full.iter().copied().collect()
+    }
+
+    /// The full files and the one in use, as far as it is durable.
+    pub(super) fn all(&self) -> (Vec<FullFile>, Option<FullFile>) {
+        let state = self.state();
+        let last = state.full.back().map_or(0, |file| file.sequence);
+        (
+            state.full.iter().copied().collect(),
+            state.current.filter(|current| current.sequence > last),
+        )
     }
 
     pub(super) fn full_count(&self) -> usize {
@@ -85,7 +97,7 @@ impl JournalFiles {
         state.filling && state.spares.is_empty()
     }
 
-    fn take_spare(&self) -> Option<u64> {
+    pub(super) fn take_spare(&self) -> Option<u64> {
         self.state().spares.pop_first()
     }
 
@@ -129,18 +141,19 @@ impl Writer {
             return Err(error.clone());
         }
         let outcome = self.try_commit(chunk);
-        if let Err(error) = &outcome
-            && !error.is_full()
-        {
-            self.failed = Some(error.clone());
+        match &outcome {
+            // A file that there was no room for holds nothing: the next attempt may find a spare.
+            Err(error) if error.is_full() && self.is_new() => self.file = None,
+            Err(error) if !error.is_full() => self.failed = Some(error.clone()),
+            _ => {}
         }
         outcome
     }
 
     fn try_commit(&mut self, chunk: &mut Chunk) -> Result<(), Error> {
         let padded = chunk.octets.len().next_multiple_of(BLOCK) as u64;
-        if self.offset + padded > self.file_size {
-            self.turn(chunk.first());
+        if self.offset + padded > self.file_size && !self.is_new() {
+            self.seal(chunk);
         }
         let file = self.file()?;
         let name = FileName::Journal(self.head.sequence).to_string();
@@ -156,7 +169,11 @@ impl Writer {
         written?;
         file.sync().map_err(failed(Operation::Sync))?;
         self.offset += padded;
-        self.files.state().filling = self.offset > self.file_size / 4;
+        let Head { sequence, first_log, .. } = self.head;
+        let (end, next_log) = (self.offset, chunk.last.0 + 1);
+        let mut state = self.files.state();
+        state.filling = end > self.file_size / 4;
+        state.current = Some(FullFile { sequence, end, first_log, next_log });
         Ok(())
     }
 
@@ -171,14 +188,10 @@ impl Writer {
         self.offset == BLOCK as u64
     }
 
-    /// Ends the file being written and turns to the next, whose first record has this number. A
-    /// file that holds nothing yet goes on.
-    pub(super) fn turn(&mut self, next_log: u64) {
-        if self.is_new() || self.failed.is_some() {
-            return;
-        }
+    /// Ends the file being written and turns to the next.
+    fn seal(&mut self, chunk: &Chunk) {
         let Head { sequence, first_log, .. } = self.head;
-        let end = self.offset;
+        let (end, next_log) = (self.offset, first_log_of(chunk));
         self.files.add_full(FullFile { sequence, end, first_log, next_log });
         self.head = Head {
             store: self.store,
@@ -212,4 +225,10 @@ impl Writer {
         self.file = Some(Arc::clone(&file));
         Ok(file)
     }
+}
+
+/// The number of the first record of a chunk, which stands in its header.
+fn first_log_of(chunk: &Chunk) -> u64 {
+    let octets = chunk.octets.get(16..24).and_then(|octets| octets.try_into().ok());
+    u64::from_le_bytes(octets.expect("a chunk holds at least one record"))
 }
