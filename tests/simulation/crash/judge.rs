@@ -38,13 +38,13 @@ pub(super) fn compare(written: &Written, model: &Model) {
     assert_eq!(found, kept, "messages that are written and not there");
 }
 
-/// After a crash that left what is `written`, every promise is kept that was made when everything
-/// up to `durable` was. Returns how many messages were looked at that were confirmed.
+/// After a crash that left what is `written`, up to the record `found`, every promise is kept that
+/// was made when everything up to `durable` was. Returns how many messages were looked at that were confirmed.
 pub(super) fn judge(
     written: &Written,
     model: &Model,
     transactions: &[Transaction],
-    durable: LogPosition,
+    (durable, found): (LogPosition, LogPosition),
 ) -> u64 {
     let mut confirmed = 0;
     for (place, placed) in &model.placed {
@@ -62,8 +62,10 @@ pub(super) fn judge(
             assert!(is_here, "message {number} was durable and is lost from {place:?}");
         }
     }
-    moved_as_one(written, model);
-    transactions.iter().for_each(|transaction| holds_as_one(written, model, transaction));
+    moved_as_one(written, model, found);
+    for transaction in transactions {
+        holds_as_one(written, model, transaction, found);
+    }
     confirmed
 }
 
@@ -81,10 +83,11 @@ fn check_survivor(written: &Written, place: Place, placed: &Placed, durable: Log
 }
 
 /// A dead letter is where it was or where it went, and not in both.
-fn moved_as_one(written: &Written, model: &Model) {
+fn moved_as_one(written: &Written, model: &Model, found: LogPosition) {
     for moved in &model.moves {
-        let number = model.placed[&moved.from].sent.number;
-        if !model.placed[&moved.from].durable {
+        let source = &model.placed[&moved.from];
+        let number = source.sent.number;
+        if !source.durable || !is_done(source.arrived, found) {
             continue;
         }
         let is_back = written.has(moved.from);
@@ -99,13 +102,20 @@ fn moved_as_one(written: &Written, model: &Model) {
 }
 
 /// A transaction is there wholly, or not at all if nobody was told of it.
-fn holds_as_one(written: &Written, model: &Model, transaction: &Transaction) {
+fn holds_as_one(
+    written: &Written,
+    model: &Model,
+    transaction: &Transaction,
+    found: LogPosition,
+) {
     let arrived = transaction.arrived.iter().filter(|place| {
         let placed = &model.placed[*place];
         placed.durable && placed.left.is_none()
     });
-    let acknowledged = transaction.acknowledged.iter();
-    let acknowledged = acknowledged.filter(|place| model.placed[*place].durable);
+    let acknowledged = transaction.acknowledged.iter().filter(|place| {
+        let placed = &model.placed[*place];
+        placed.durable && is_done(placed.arrived, found)
+    });
     let parts: Vec<_> = arrived
         .map(|place| written.has(*place))
         .chain(acknowledged.map(|place| !written.has(*place)))

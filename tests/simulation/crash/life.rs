@@ -149,7 +149,7 @@ impl Life {
         self.tell(format!("record {found} is the last one there"));
         assert!(durable <= found && found <= last, "{durable} <= {found} <= {last}");
         let written = std::mem::take(&mut self.base).after(&records, found);
-        self.tally.confirmed += judge::judge(&written, &model, &transactions, durable);
+        self.tally.confirmed += judge::judge(&written, &model, &transactions, (durable, found));
         let topology = topologies.iter().rfind(|(awaited, _)| *awaited <= found);
         let (_, topology) = topology.expect("the first was durable from the start");
         self.rise((store, recovered), written, &model, topology);
@@ -217,8 +217,11 @@ impl Life {
     }
 
     fn step(&mut self) -> Result<(), Error> {
+        let is_small = self.node().model.lines.len() < 4;
         match self.dice.below(40) {
-            0..=1 => self.declare(),
+            _ if is_small && self.dice.below(2) == 0 => self.declare(),
+            0 => self.declare(),
+            1 => self.change_topology(),
             2 => self.change_topology(),
             3..=12 => self.publish(),
             13..=14 => self.consume(),

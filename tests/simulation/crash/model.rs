@@ -107,7 +107,10 @@ impl Model {
     pub(super) fn conclude(&mut self, last: LogPosition) {
         self.carry();
         self.observed.retain(|_, deliveries| !deliveries.is_empty());
-        assert!(self.observed.is_empty(), "nobody expects {:?}", self.observed);
+        for deliveries in self.observed.values() {
+            let Delivery { consumer, queue, position, .. } = &deliveries[0];
+            panic!("{consumer:?} is handed {position} of {queue}, whose turn it is not");
+        }
         for placed in self.placed.values_mut() {
             placed.arrived.get_or_insert(last);
             placed.left.iter_mut().for_each(|left| _ = left.get_or_insert(last));
@@ -265,9 +268,7 @@ impl Model {
             let Some(line) = self.lines.get_mut(&queue) else { return };
             let Some(observed) = self.observed.get_mut(&queue) else { return };
             let Some(&(level, position)) = line.ready.first() else { return };
-            let Some(next) = observed.pop_front_if(|next| next.position.0 == position) else {
-                return;
-            };
+            let Some(next) = take(observed, position) else { return };
             line.ready.remove(&(level, position));
             let (consumed, acknowledges) = self.consumers[&next.consumer];
             assert_eq!(consumed, queue, "a consumer is handed another queue's message");
@@ -360,4 +361,14 @@ impl Model {
         assert_eq!(times, i64::from(placed.times), "x-delivery-count of {}", sent.number);
         self.checked += 1;
     }
+}
+
+/// Takes out the delivery of the message whose turn it is. Each connection is handed its own in
+/// order, and one connection's all at once.
+fn take(observed: &mut VecDeque<Delivery>, position: u64) -> Option<Delivery> {
+    let index = observed.iter().position(|next| next.position.0 == position)?;
+    let connection = observed[index].consumer.connection;
+    let is_first =
+        !observed.iter().take(index).any(|earlier| earlier.consumer.connection == connection);
+    if is_first { observed.remove(index) } else { None }
 }
