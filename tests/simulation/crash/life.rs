@@ -207,7 +207,7 @@ impl Life {
         for exchange in node.model.exchanges.clone() {
             for key in KEYS {
                 let sent = self.draw_sent(Some(exchange), key);
-                node.publish(0, &[Arc::new(Sent { persistent: false, ..sent })]);
+                node.publish(0, &[Arc::new(Sent { persistent: false, expiration: None, ..sent })]);
             }
         }
         settle_down(&mut node);
@@ -300,6 +300,7 @@ impl Life {
             length,
             priority: if self.dice.below(3) == 0 { self.dice.below(6) as u8 } else { 0 },
             persistent: self.dice.below(4) > 0,
+            expiration: (self.dice.below(8) == 0).then(|| 1 + self.dice.below(4000)),
             exchange,
             key,
         }

@@ -150,13 +150,16 @@ impl Model {
             let Some(line) = self.lines.get_mut(&queue) else { continue };
             let kind = &self.universe.kinds[line.index];
             let level = sent.priority.min(kind.max_priority.unwrap_or(0));
+            // What has died does not expire by itself again.
+            let own = sent.expiration.filter(|_| deaths.is_empty());
+            let span = own.into_iter().chain(kind.ttl).min();
             let place = (queue, line.next);
             line.next += 1;
             line.ready.insert((Reverse(level), place.1));
             let placed = Placed {
                 sent: Arc::clone(sent),
                 level,
-                deadline: kind.ttl.map(|ttl| now + ttl),
+                deadline: span.map(|span| now + span),
                 durable: kind.keeps(sent.persistent),
                 deaths: deaths.to_vec(),
                 seen: false,

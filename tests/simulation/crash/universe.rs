@@ -212,6 +212,8 @@ pub(super) struct Sent {
     pub(super) length: usize,
     pub(super) priority: u8,
     pub(super) persistent: bool,
+    /// In milliseconds.
+    pub(super) expiration: Option<u64>,
     /// None is the default exchange.
     pub(super) exchange: Option<usize>,
     pub(super) key: &'static str,
@@ -231,6 +233,7 @@ impl Sent {
         let properties = Properties {
             delivery_mode: Some(if self.persistent { 2 } else { 1 }),
             priority: (self.priority > 0).then_some(self.priority),
+            expiration: self.expiration.map(|span| span.to_string().try_into().unwrap()),
             ..Properties::default()
         };
         let (exchange, key) = (exchange.as_bytes(), self.key.as_bytes());
