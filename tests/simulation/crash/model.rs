@@ -25,8 +25,8 @@ pub(super) struct Line {
     pub(super) next: u64,
     /// By priority, then by position.
     pub(super) ready: BTreeSet<(Reverse<u8>, u64)>,
-    /// With which connection; none for the time of a call.
-    pub(super) out: BTreeMap<u64, u64>,
+    /// With whom; what `basic.get` took has a consumer of serial number 0.
+    pub(super) out: BTreeMap<u64, ConsumerId>,
 }
 
 /// A message in its queue, now or before.
@@ -46,6 +46,14 @@ pub(super) struct Placed {
     pub(super) confirmed: bool,
     pub(super) arrived: Done,
     pub(super) left: Option<Done>,
+}
+
+/// What a consumer asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) queue: u64,
+    pub(super) acknowledge: bool,
+    pub(super) prefetch: u16,
 }
 
 /// A dead letter, and where it went to.
@@ -68,7 +76,7 @@ pub(super) struct Model {
     pub(super) lines: BTreeMap<u64, Line>,
     pub(super) exchanges: BTreeSet<usize>,
     pub(super) bindings: BTreeSet<(usize, usize, &'static str)>,
-    pub(super) consumers: BTreeMap<ConsumerId, (u64, bool)>,
+    pub(super) consumers: BTreeMap<ConsumerId, Wish>,
     pub(super) placed: BTreeMap<Place, Placed>,
     pub(super) moves: Vec<Move>,
     /// In milliseconds since the epoch.
@@ -215,7 +223,7 @@ impl Model {
         &mut self,
         queue: u64,
         taken: Option<(u64, bool, &Message)>,
-        holder: Option<u64>,
+        holder: Option<ConsumerId>,
     ) {
         self.expire(queue);
         let head = self.line(queue).ready.pop_first();
@@ -224,7 +232,7 @@ impl Model {
         if let Some((position, redelivered, message)) = taken {
             self.check((queue, position), redelivered, message);
             match holder {
-                Some(connection) => _ = self.line(queue).out.insert(position, connection),
+                Some(holder) => _ = self.line(queue).out.insert(position, holder),
                 None => self.leave((queue, position)),
             }
         }
@@ -239,12 +247,14 @@ impl Model {
         for position in ready.chain(line.out.keys().copied()) {
             self.leave((queue, position));
         }
-        self.consumers.retain(|_, (consumed, _)| *consumed != queue);
+        self.consumers.retain(|_, wish| wish.queue != queue);
         self.bindings.retain(|(_, bound, _)| *bound != line.index);
     }
 
     /// Dead letters go on, and what dies of that.
     pub(super) fn carry(&mut self) {
+        // What dies in several queues at once is handed on queue by queue.
+        self.letters.make_contiguous().sort_by_key(|letter| letter.from.0);
         while let Some(Letter { from, grave, deaths }) = self.letters.pop_front() {
             let sent = Arc::clone(&self.placed[&from].sent);
             let queues = match grave {
@@ -271,16 +281,21 @@ impl Model {
             let Some(line) = self.lines.get_mut(&queue) else { return };
             let Some(observed) = self.observed.get_mut(&queue) else { return };
             let Some(&(level, position)) = line.ready.first() else { return };
-            let Some(next) = take(observed, position) else { return };
+            let has_room = |consumer: &ConsumerId| {
+                let Wish { prefetch, acknowledge, .. } = self.consumers[consumer];
+                let held = line.out.values().filter(|holder| *holder == consumer).count();
+                !acknowledge || prefetch == 0 || held < usize::from(prefetch)
+            };
+            let Some(next) = take(observed, position, has_room) else { return };
+            let wish = self.consumers[&next.consumer];
+            assert_eq!(wish.queue, queue, "a consumer is handed another queue's message");
             line.ready.remove(&(level, position));
-            let (consumed, acknowledges) = self.consumers[&next.consumer];
-            assert_eq!(consumed, queue, "a consumer is handed another queue's message");
-            if acknowledges {
-                line.out.insert(position, next.consumer.connection.0);
+            if wish.acknowledge {
+                line.out.insert(position, next.consumer);
             }
             self.check((queue, position), next.redelivered, &next.message);
             self.placed.get_mut(&(queue, position)).unwrap().seen = true;
-            if !acknowledges {
+            if !wish.acknowledge {
                 self.leave((queue, position));
             }
         }
@@ -368,10 +383,14 @@ impl Model {
 
 /// Takes out the delivery of the message whose turn it is. Each connection is handed its own in
 /// order, and one connection's all at once.
-fn take(observed: &mut VecDeque<Delivery>, position: u64) -> Option<Delivery> {
+fn take(
+    observed: &mut VecDeque<Delivery>,
+    position: u64,
+    has_room: impl Fn(&ConsumerId) -> bool,
+) -> Option<Delivery> {
     let index = observed.iter().position(|next| next.position.0 == position)?;
-    let connection = observed[index].consumer.connection;
-    let is_first =
-        !observed.iter().take(index).any(|earlier| earlier.consumer.connection == connection);
-    if is_first { observed.remove(index) } else { None }
+    let consumer = observed[index].consumer;
+    let mut earlier = observed.iter().take(index);
+    let is_first = !earlier.any(|earlier| earlier.consumer.connection == consumer.connection);
+    if is_first && has_room(&consumer) { observed.remove(index) } else { None }
 }

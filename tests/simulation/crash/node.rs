@@ -20,7 +20,7 @@ use leveret::{
 };
 
 use super::{
-    model::{Model, Place},
+    model::{Line, Model, Place, Wish},
     universe::{EXCHANGES, QUEUES, Sent, binding, exchange},
     world::{Ledger, Mailbox, Timers},
     written::Written,
@@ -211,7 +211,7 @@ impl Node {
         let now = self.now();
         let queue = self.clients[0].consume(CHANNEL, purpose, now).unwrap();
         self.clients[0].cancel(CHANNEL, queue, consumer, now);
-        let line = super::model::Line { index, ..Default::default() };
+        let line = Line { index, ..Line::default() };
         assert!(self.model.lines.insert(queue.0, line).is_none(), "{queue} is used again");
     }
 
@@ -295,7 +295,7 @@ impl Node {
         let consumer = self.next_consumer(client);
         let purpose = purpose(self.model.lines[&queue].index, consumer, acknowledge, prefetch);
         let now = self.now();
-        self.model.consumers.insert(consumer, (queue, acknowledge));
+        self.model.consumers.insert(consumer, Wish { queue, acknowledge, prefetch });
         self.clients[client].consume(CHANNEL, purpose, now).unwrap();
         self.observe();
         self.model.look(queue);
@@ -308,7 +308,7 @@ impl Node {
     }
 
     pub(super) fn cancel(&mut self, consumer: ConsumerId) {
-        let (queue, _) = self.model.consumers[&consumer];
+        let queue = self.model.consumers[&consumer].queue;
         let now = self.now();
         let client = self.clients.iter_mut().find(|client| client.id() == consumer.connection);
         client.unwrap().cancel(CHANNEL, QueueId(queue), consumer, now);
@@ -322,7 +322,9 @@ impl Node {
         let (name, now) = (self.name(queue), self.now());
         let client = &mut self.clients[client];
         let taken = client.take(&name, acknowledge, ChannelCredit::default(), now).unwrap();
-        let (awaited, holder) = (client.take_awaited(), acknowledge.then_some(client.id().0));
+        let awaited = client.take_awaited();
+        let holder = ConsumerId { connection: client.id(), serial: 0 };
+        let holder = acknowledge.then_some(holder);
         self.observe();
         let told =
             taken.as_ref().map(|taken| (taken.position.0, taken.redelivered, &taken.message));
@@ -405,7 +407,7 @@ impl Node {
         consumers.into_iter().filter(|own| own.connection == id).for_each(|own| self.cancel(own));
         for queue in self.model.lines.keys().copied().collect::<Vec<_>>() {
             let out = self.model.lines[&queue].out.iter();
-            let held: Vec<_> = out.filter(|(_, by)| **by == id.0).map(|(at, _)| *at).collect();
+            let held: Vec<_> = out.filter(|(_, by)| by.connection == id).map(|(at, _)| *at).collect();
             if !held.is_empty() {
                 self.settle(queue, &held, Outcome::Requeue);
             }
@@ -418,7 +420,7 @@ impl Node {
 
     /// A consumer's socket has taken everything.
     pub(super) fn replenish(&mut self, consumer: ConsumerId) {
-        let (queue, _) = self.model.consumers[&consumer];
+        let queue = self.model.consumers[&consumer].queue;
         let now = self.now();
         self.clients[0].replenish(QueueId(queue), consumer, 1 << 20, now);
         self.observe();
