@@ -132,7 +132,8 @@ pub(super) fn reborn(written: &Written, before: &Model, topology: &Topology) -> 
     model.bindings = topology.bindings.iter().copied().collect();
     for (&id, &index) in &topology.queues {
         let shelf = written.queues.get(&id).cloned().unwrap_or_default();
-        let mut line = Line { index, next: shelf.next, ..Line::default() };
+        let next = shelf.next.max(shelf.delivered);
+        let mut line = Line { index, next, ..Line::default() };
         for &position in shelf.alive.keys() {
             let place = (id, position);
             let placed = Placed {
