@@ -16,6 +16,10 @@ pub(super) struct Clearance {
     granted: Position,
     /// The highest mark that was written.
     asked: Position,
+    /// Messages below it may be out, by `basic.get`, although they were not granted.
+    taken: Position,
+    /// Nobody is woken when the marks below it are durable.
+    unheard: Position,
     /// How far ahead the next mark is.
     ahead: u64,
     /// The last message that somebody had to wait for.
@@ -38,13 +42,24 @@ impl Clearance {
         self.granted = self.granted.max(below);
     }
 
-    /// A message that arrives is passed on at once: the mark that goes with it.
+    /// A message that arrives is passed on at once: the mark that goes with it. It covers what came
+    /// before, too, but only once it is durable.
     #[inline]
     pub(super) fn pass(&mut self, position: Position) -> Position {
         let mark = Position(position.0 + 1);
-        self.granted = self.granted.max(mark);
+        if self.taken <= self.granted {
+            self.granted = self.granted.max(mark);
+        }
         self.asked = self.asked.max(mark);
+        self.unheard = self.asked;
         mark
+    }
+
+    /// A message goes out by `basic.get`, whose answer waits for the mark; if the message comes
+    /// back before, it must wait as well.
+    fn take(&mut self, position: Position) {
+        self.taken = self.taken.max(Position(position.0 + 1));
+        self.unheard = self.asked;
     }
 
     /// The queue has nothing ready: consumers are not waiting for marks.
@@ -58,7 +73,11 @@ impl Clearance {
             self.awaited = Some(position);
             self.ahead = (2 * self.ahead + 1).min(FURTHEST);
         }
-        (position >= self.asked).then(|| self.ask_ahead(position, end))
+        if position < self.asked && position >= self.unheard {
+            return None;
+        }
+        self.unheard = Position::default();
+        Some(self.ask_ahead(position, end))
     }
 
     /// The mark to write already, since the last one is about to be reached.
@@ -70,7 +89,8 @@ impl Clearance {
 
     /// Never beyond the last message that has arrived.
     fn ask_ahead(&mut self, position: Position, end: Position) -> Position {
-        self.asked = Position((position.0 + self.ahead).max(position.0 + 1).min(end.0));
+        let ahead = Position((position.0 + self.ahead).max(position.0 + 1).min(end.0));
+        self.asked = self.asked.max(ahead);
         self.asked
     }
 }
@@ -99,8 +119,14 @@ impl Queue {
         false
     }
 
-    /// Has a mark written that covers `position`, if there is none yet.
-    pub(super) fn ask_clearance(&mut self, position: Position) {
+    /// A message goes out by `basic.get`: what must be durable before it is seen is written.
+    pub(super) fn take_uncleared(&mut self, position: Position) {
+        self.ask_clearance(position);
+        self.clearance.take(position);
+    }
+
+    /// Has a mark written that covers `position`, if there is none yet of which this queue hears.
+    fn ask_clearance(&mut self, position: Position) {
         if let Some(mark) = self.clearance.ask(position, self.contents.end()) {
             self.changes.deliver_below(mark);
         }

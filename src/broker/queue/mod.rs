@@ -199,7 +199,7 @@ impl Queue {
         };
         let Entry { position, redelivered, delivery_count, kept, .. } = entry;
         if kept == Kept::Durable && !self.clearance.covers(position) {
-            self.ask_clearance(position);
+            self.take_uncleared(position);
         }
         let message = if acknowledge {
             credit.take_regardless();
