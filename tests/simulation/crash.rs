@@ -62,6 +62,7 @@ fn cut_at_every_write(seed: u64) -> Tally {
     whole.cut_at(None);
     whole.live(STEPS);
     let writes = whole.operations();
+    whole.come_to_rest();
     whole.crash();
     let mut tally = whole.tally;
     let mut cut = 1 + seed % stride;

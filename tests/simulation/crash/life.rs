@@ -136,6 +136,18 @@ impl Life {
         }
     }
 
+    /// When everything is written, nobody waits for a message that is there.
+    pub(super) fn come_to_rest(&mut self) {
+        self.limit_disk(None);
+        settle_down(self.node());
+        let model = &self.node().model;
+        for (queue, line) in model.lines.iter().filter(|(_, line)| !line.ready.is_empty()) {
+            let mut waiting = model.consumers.iter().filter(|(_, wish)| wish.queue == *queue);
+            let waiting = waiting.find(|(consumer, _)| model.has_room(line, consumer));
+            assert!(waiting.is_none(), "{waiting:?} is given nothing of {line:?}");
+        }
+    }
+
     /// The power fails, or the process dies; then all is as it was promised.
     pub(super) fn crash(&mut self) {
         let mut node = self.node.take().expect("the node is running");

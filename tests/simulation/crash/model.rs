@@ -270,6 +270,13 @@ impl Model {
         }
     }
 
+    /// Whether a consumer may hold one more message.
+    pub(super) fn has_room(&self, line: &Line, consumer: &ConsumerId) -> bool {
+        let Wish { prefetch, acknowledge, .. } = self.consumers[consumer];
+        let held = line.out.values().filter(|holder| *holder == consumer).count();
+        !acknowledge || prefetch == 0 || held < usize::from(prefetch)
+    }
+
     fn line(&mut self, queue: u64) -> &mut Line {
         self.lines.get_mut(&queue).expect("the queue is there")
     }
@@ -278,20 +285,21 @@ impl Model {
     fn serve(&mut self, queue: u64) {
         loop {
             self.expire(queue);
-            let Some(line) = self.lines.get_mut(&queue) else { return };
-            let Some(observed) = self.observed.get_mut(&queue) else { return };
+            let Some(line) = self.lines.get(&queue) else { return };
+            let Some(observed) = self.observed.get(&queue) else { return };
             let Some(&(level, position)) = line.ready.first() else { return };
-            let has_room = |consumer: &ConsumerId| {
-                let Wish { prefetch, acknowledge, .. } = self.consumers[consumer];
-                let held = line.out.values().filter(|holder| *holder == consumer).count();
-                !acknowledge || prefetch == 0 || held < usize::from(prefetch)
-            };
-            let Some(next) = take(observed, position, has_room) else { return };
-            let wish = self.consumers[&next.consumer];
-            assert_eq!(wish.queue, queue, "a consumer is handed another queue's message");
+            let Some(next) = next_of(observed, position) else { return };
+            let consumer = observed[next].consumer;
+            if !self.has_room(&self.lines[&queue], &consumer) {
+                return;
+            }
+            let next = self.observed.get_mut(&queue).and_then(|observed| observed.remove(next));
+            let (next, line) = (next.expect("it was found"), self.line(queue));
             line.ready.remove(&(level, position));
+            let wish = self.consumers[&consumer];
+            assert_eq!(wish.queue, queue, "a consumer is handed another queue's message");
             if wish.acknowledge {
-                line.out.insert(position, next.consumer);
+                self.line(queue).out.insert(position, consumer);
             }
             self.check((queue, position), next.redelivered, &next.message);
             self.placed.get_mut(&(queue, position)).unwrap().seen = true;
@@ -381,16 +389,11 @@ impl Model {
     }
 }
 
-/// Takes out the delivery of the message whose turn it is. Each connection is handed its own in
-/// order, and one connection's all at once.
-fn take(
-    observed: &mut VecDeque<Delivery>,
-    position: u64,
-    has_room: impl Fn(&ConsumerId) -> bool,
-) -> Option<Delivery> {
+/// The delivery of the message whose turn it is. Each connection is handed its own in order, and
+/// one connection's all at once.
+fn next_of(observed: &VecDeque<Delivery>, position: u64) -> Option<usize> {
     let index = observed.iter().position(|next| next.position.0 == position)?;
-    let consumer = observed[index].consumer;
+    let connection = observed[index].consumer.connection;
     let mut earlier = observed.iter().take(index);
-    let is_first = !earlier.any(|earlier| earlier.consumer.connection == consumer.connection);
-    if is_first && has_room(&consumer) { observed.remove(index) } else { None }
+    (!earlier.any(|earlier| earlier.consumer.connection == connection)).then_some(index)
 }
