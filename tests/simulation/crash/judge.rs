@@ -16,7 +16,11 @@ pub(super) fn compare(written: &Written, model: &Model) {
     let here = model.placed.iter().filter(|(_, placed)| placed.left.is_none() && placed.durable);
     for (place, placed) in here {
         let number = placed.sent.number;
-        assert_eq!(number_at(written, *place), Some(number), "{number} is not written at {place:?}");
+        assert_eq!(
+            number_at(written, *place),
+            Some(number),
+            "{number} is not written at {place:?}"
+        );
         assert_eq!(written.times(*place), placed.times, "how often {number} came back");
         kept += 1;
     }
@@ -32,7 +36,10 @@ pub(super) fn compare(written: &Written, model: &Model) {
         for (position, number) in &shelf.alive {
             let placed = &model.placed[&(queue.base().0, *position)];
             let is_right = placed.left.is_none() && !placed.durable;
-            assert!(is_right && placed.sent.number == *number, "{number} is written to save memory");
+            assert!(
+                is_right && placed.sent.number == *number,
+                "{number} is written to save memory"
+            );
         }
     }
     assert_eq!(found, kept, "messages that are written and not there");
@@ -102,12 +109,7 @@ fn moved_as_one(written: &Written, model: &Model, found: LogPosition) {
 }
 
 /// A transaction is there wholly, or not at all if nobody was told of it.
-fn holds_as_one(
-    written: &Written,
-    model: &Model,
-    transaction: &Transaction,
-    found: LogPosition,
-) {
+fn holds_as_one(written: &Written, model: &Model, transaction: &Transaction, found: LogPosition) {
     let arrived = transaction.arrived.iter().filter(|place| {
         let placed = &model.placed[*place];
         placed.durable && placed.left.is_none()
@@ -121,7 +123,10 @@ fn holds_as_one(
         .chain(acknowledged.map(|place| !written.has(*place)))
         .collect();
     let is_whole = parts.iter().all(|part| *part);
-    assert!(is_whole || !transaction.is_told, "a transaction was told and is lost: {transaction:?}");
+    assert!(
+        is_whole || !transaction.is_told,
+        "a transaction was told and is lost: {transaction:?}"
+    );
     assert!(is_whole || parts.iter().all(|part| !*part), "half of a transaction: {transaction:?}");
 }
 

@@ -115,7 +115,7 @@ impl Model {
     pub(super) fn conclude(&mut self, last: LogPosition) {
         self.carry();
         self.observed.retain(|_, deliveries| !deliveries.is_empty());
-        for deliveries in self.observed.values() {
+        if let Some(deliveries) = self.observed.values().next() {
             let Delivery { consumer, queue, position, .. } = &deliveries[0];
             panic!("{consumer:?} is handed {position} of {queue}, whose turn it is not");
         }

@@ -43,9 +43,9 @@ impl Written {
 
     /// Whether it is written that the message may have been handed out.
     pub(super) fn is_marked(&self, place: (u64, u64)) -> bool {
-        self.queues.get(&place.0).is_some_and(|shelf| {
-            place.1 < shelf.delivered || shelf.returned.contains_key(&place.1)
-        })
+        self.queues
+            .get(&place.0)
+            .is_some_and(|shelf| place.1 < shelf.delivered || shelf.returned.contains_key(&place.1))
     }
 
     /// How often it is written that the message came back.
@@ -67,12 +67,9 @@ impl Written {
             Entry::Settle { queue, ranges } => {
                 let shelf = self.queues.entry(queue.0).or_default();
                 for range in *ranges {
-                    let span = range.first.0..=range.last.0;
-                    let left: Vec<_> = shelf.alive.range(span).map(|(at, _)| *at).collect();
-                    for position in left {
-                        shelf.alive.remove(&position);
-                        shelf.returned.remove(&position);
-                    }
+                    let is_left = |at: &u64| (range.first.0..=range.last.0).contains(at);
+                    shelf.alive.retain(|at, _| !is_left(at));
+                    shelf.returned.retain(|at, _| !is_left(at));
                 }
             }
             Entry::Return { queue, ranges, count } => {
