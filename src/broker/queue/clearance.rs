@@ -132,3 +132,33 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_at_once_grants_nothing_that_was_taken_before_its_mark() {
+        let mut clearance = Clearance::default();
+        assert_eq!(clearance.pass(Position(0)), Position(1));
+        assert!(clearance.covers(Position(0)), "it is in one record with its mark");
+        assert_eq!(clearance.ask(Position(1), Position(2)), Some(Position(2)));
+        clearance.take(Position(1));
+        clearance.pass(Position(2));
+        assert!(!clearance.covers(Position(1)), "its mark is not durable");
+        clearance.grant(Position(3));
+        clearance.pass(Position(3));
+        assert!(clearance.covers(Position(3)), "everything before is marked");
+    }
+
+    #[test]
+    fn a_mark_of_which_nobody_hears_is_written_again_for_who_waits() {
+        let mut clearance = Clearance::default();
+        let end = Position(2);
+        assert_eq!(clearance.ask(Position(0), end), Some(Position(1)));
+        assert_eq!(clearance.ask(Position(0), end), None, "whoever waits is woken");
+        clearance.take(Position(0));
+        assert!(clearance.ask(Position(0), end).is_some(), "it came back before the mark held");
+        assert_eq!(clearance.ask(Position(0), end), None);
+    }
+}
