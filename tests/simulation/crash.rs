@@ -54,7 +54,7 @@ fn a_broker_keeps_its_promises_whenever_the_power_fails() {
 /// Lives through a run once to count its writes, then cuts the power at each, and lives on.
 fn cut_at_every_write(seed: u64) -> Tally {
     let (scale, stride) = match seed % 12 {
-        0 => (Scale::Long, 17),
+        0 => (Scale::Long, 7),
         1 | 2 => (Scale::Wide, 3),
         _ => (Scale::Small, 1),
     };

@@ -27,7 +27,7 @@ pub(super) const DEAD: usize = 4;
 pub(super) const KEYS: [&str; 4] = ["a", "a.b", "a.*", "#"];
 
 /// What a queue of a run is whenever it is declared.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Kind {
     pub(super) durable: bool,
     pub(super) quorum: bool,
@@ -66,7 +66,11 @@ pub(super) struct Universe {
 
 impl Universe {
     pub(super) fn draw(dice: &mut Dice<'_>, scale: Scale) -> Self {
-        let kinds = (0..QUEUES.len()).map(|index| Kind::draw(dice, index)).collect();
+        let mut kinds: Vec<_> = (0..QUEUES.len()).map(|index| Kind::draw(dice, index)).collect();
+        if scale == Scale::Long {
+            // Of this one nothing is lost before there is much of it.
+            kinds[0] = Kind { durable: true, ..Kind::default() };
+        }
         Self { kinds, scale }
     }
 

@@ -122,7 +122,8 @@ impl Life {
     fn some_name(&mut self) -> &'static str {
         let names = match self.node().model.universe.scale {
             Scale::Small => QUEUES.len(),
-            Scale::Wide | Scale::Long => 3,
+            Scale::Wide => 3,
+            Scale::Long => 2,
         };
         QUEUES[self.dice.below(names as u64) as usize]
     }
@@ -130,7 +131,7 @@ impl Life {
     fn publish(&mut self) {
         let client = self.dice.below(3) as usize;
         let count = match self.node().model.universe.scale {
-            Scale::Long => 40 + self.dice.below(160),
+            Scale::Long => 60 + self.dice.below(240),
             Scale::Wide => 1 + self.dice.below(16),
             Scale::Small => 1 + self.dice.below(6),
         };
