@@ -46,7 +46,8 @@ pub(super) fn compare(written: &Written, model: &Model) {
 }
 
 /// After a crash that left what is `written`, up to the record `found`, every promise is kept that
-/// was made when everything up to `durable` was. Returns how many messages were looked at that were confirmed.
+/// was made when everything up to `durable` was. Returns how many confirmed messages had to be
+/// there.
 pub(super) fn judge(
     written: &Written,
     model: &Model,
