@@ -148,6 +148,7 @@ impl Life {
             let waiting = waiting.find(|(consumer, _)| model.has_room(line, consumer));
             assert!(waiting.is_none(), "{waiting:?} is given nothing of {line:?}");
         }
+        drain(self.node());
     }
 
     /// The power fails, or the process dies; then all is as it was promised.
@@ -218,9 +219,7 @@ impl Life {
         let opened = Store::open(Arc::new(disk), self.options).unwrap();
         let mut node = Node::start(opened, written, model);
         node.check_topology();
-        let queues: Vec<_> = node.model.lines.keys().copied().collect();
-        queues.iter().for_each(|queue| node.consume(0, *queue, true, 0));
-        settle_down(&mut node);
+        drain(&mut node);
         for exchange in node.model.exchanges.clone() {
             for key in KEYS {
                 let sent = self.draw_sent(Some(exchange), key);
@@ -228,8 +227,7 @@ impl Life {
             }
         }
         settle_down(&mut node);
-        let left = node.model.lines.values().find(|line| !line.ready.is_empty());
-        assert!(left.is_none(), "nobody is given {left:?}");
+        assert!(is_drained(&node), "a consumer that waits is given everything at once");
         self.tally.read += node.model.checked;
     }
 }
@@ -241,6 +239,18 @@ impl Drop for Life {
             self.story.iter().for_each(|event| println!("  {event}"));
         }
     }
+}
+
+/// Everything that is ready is handed to somebody.
+fn drain(node: &mut Node) {
+    let queues: Vec<_> = node.model.lines.keys().copied().collect();
+    queues.iter().for_each(|queue| node.consume(0, *queue, true, 0));
+    settle_down(node);
+    assert!(is_drained(node), "messages are there and nobody is given them");
+}
+
+fn is_drained(node: &Node) -> bool {
+    node.model.lines.values().all(|line| line.ready.is_empty())
 }
 
 /// Everything is written, and everybody has what he waited for.

@@ -144,7 +144,10 @@ impl Life {
         let client = self.dice.below(3) as usize;
         let Some(queue) = self.some_queue() else { return };
         let acknowledges = self.dice.below(4) > 0;
-        let prefetch = 1 + self.dice.below(8) as u16;
+        let prefetch = match self.dice.below(16) {
+            0 => 0,
+            _ => 1 + self.dice.below(8) as u16,
+        };
         self.tell(format!("consume from {queue}, acknowledge {acknowledges}, prefetch {prefetch}"));
         self.node().consume(client, queue, acknowledges, prefetch);
     }
