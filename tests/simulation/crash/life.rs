@@ -63,11 +63,12 @@ pub(super) struct Life {
 impl Life {
     pub(super) fn new(seed: u64, scale: Scale) -> Self {
         let mut dice = Dice::seeded(seed);
-        let unit = if scale == Scale::Small { 4096 } else { 64 * 1024 };
+        // Where there is much, much must be written at once for it ever to leave memory.
+        let (unit, chunk) = if scale == Scale::Small { (4096, 9) } else { (64 * 1024, 15) };
         let options = Options {
             file_size: unit * (3 + dice.below(4)),
             parts_kept: dice.below(2) as usize,
-            chunk_limit: 1 << (9 + dice.below(6)),
+            chunk_limit: 1 << (chunk + dice.below(6)),
             identity: seed,
             recover: false,
         };

@@ -47,7 +47,7 @@ impl Life {
             }
             37..=38 => {
                 self.tell("keep house".into());
-                self.node().keep_house()?;
+                while self.node().keep_house()? && self.dice.below(3) > 0 {}
             }
             _ => {
                 self.tell("prepare".into());
