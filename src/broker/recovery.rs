@@ -101,8 +101,10 @@ impl Broker {
         let known = restored.iter().map(|queue| queue.record.id).chain(queues.keys().copied());
         let above = known.map(|queue| queue.base().0 + 1).max().unwrap_or(0);
         self.next_queue.fetch_max(above.max(queue_floor), Ordering::Relaxed);
+        let mut timed = Vec::new();
         for queue in restored {
             let contents = queues.remove(&queue.record.id).unwrap_or_default();
+            timed.extend(is_timed(&queue).then_some(queue.record.id));
             self.host_again(queue, contents, now);
         }
         if let Some(journal) = &self.journal {
@@ -112,21 +114,20 @@ impl Broker {
                 journal.append(&mut batch);
             }
         }
+        // Only when all queues are there: what has expired meanwhile goes on to others.
+        timed.into_iter().for_each(|id| self.command(id, Command::Touch, now));
         Ok(())
     }
 
     fn host_again(&self, queue: RestoredQueue, contents: Restored, now: Moment) {
         let RestoredQueue { record, home } = queue;
-        let id = record.id;
-        let options = &record.options;
-        // A queue on which time works has to look at its head, and read it for that.
-        let is_timed = options.expires.is_some()
-            || options.message_ttl.is_some()
-            || options.dead_letter.is_some();
         let journal = self.journal.clone();
         self.host(&Arc::new(Hosted::restored(record, home, journal, contents, now)));
-        if is_timed {
-            self.command(id, Command::Touch, now);
-        }
     }
+}
+
+/// Whether time works on the queue, so that it has to look at its head, and read it for that.
+fn is_timed(queue: &RestoredQueue) -> bool {
+    let options = &queue.record.options;
+    options.expires.is_some() || options.message_ttl.is_some() || options.dead_letter.is_some()
 }

@@ -6,6 +6,7 @@
 )]
 
 mod check;
+mod crash;
 mod directory;
 mod hostile;
 mod model;

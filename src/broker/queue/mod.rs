@@ -203,7 +203,7 @@ impl Queue {
         };
         let Entry { position, redelivered, delivery_count, kept, .. } = entry;
         if kept == Kept::Durable {
-            self.show(position);
+            self.take_clearance(position);
         }
         let message = if acknowledge {
             credit.take_regardless();
@@ -260,6 +260,9 @@ impl Queue {
             let Some(turn) = self.consumers.next_turn() else { return };
             let Some(entry) = self.contents.take_head() else { return };
             let (kept, position) = (entry.kept, entry.position);
+            if kept == Kept::Durable {
+                self.clearance.hand_out(position);
+            }
             if !self.hand_out(entry, turn, effects) {
                 self.changes.leave(kept, position);
             }
@@ -270,10 +273,7 @@ impl Queue {
     #[inline]
     fn hand_out(&mut self, entry: Entry, turn: u32, effects: &mut Vec<Effect>) -> bool {
         let served = self.consumers.serve(turn, entry.message.size());
-        let Entry { position, redelivered, delivery_count, kept, .. } = entry;
-        if kept == Kept::Durable {
-            self.clearance.hand_out(position);
-        }
+        let Entry { position, redelivered, delivery_count, .. } = entry;
         let message =
             if served.acknowledge { self.lend(entry, served.holder) } else { entry.message };
         let consumer = served.consumer;
