@@ -288,8 +288,8 @@ impl Store {
     }
 
     /// Whether so much waits to be moved that the journal should not grow before some of it has
-    /// been: what waits is in memory, too. When room is short, the keeper may wait for what is to be
-    /// written.
+    /// been: what waits is in memory, too. When room is short, it is the keeper that may wait for
+    /// what is to be written.
     pub(crate) fn must_wait_for_keeper(&self) -> bool {
         let reclaiming = self.shared.is_reclaiming.load(Ordering::Relaxed);
         !reclaiming && self.shared.files.full_count() > self.shared.parts_kept + PARTS_BEHIND
