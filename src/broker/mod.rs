@@ -12,12 +12,12 @@ mod dead_letter;
 mod expiration;
 mod facts;
 mod hosted;
+mod origins;
 mod ports;
 pub mod queue;
 #[cfg(test)]
 mod random;
 mod recovery;
-mod restoring;
 pub mod routing;
 mod schedule;
 #[cfg(test)]

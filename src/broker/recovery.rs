@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::{
     BadFact, Broker,
     hosted::Hosted,
+    origins::RestoredQueue,
     queue::{Command, Restored},
-    restoring::RestoredQueue,
 };
 use crate::model::{Batch, Entry, Moment, Position, QueueId, Ranges};
 
