@@ -14,7 +14,7 @@ use super::{
     disk::Disk,
     error::{Error, Operation},
     names::{CHECKPOINT, FileName, NEW_CHECKPOINT},
-    retirement::{self, NewSegment},
+    retirement::{self, LastRead, NewSegment},
     writer::{FullFile, JournalFiles},
 };
 
@@ -35,6 +35,7 @@ pub(super) struct Keeper {
     pub lenient: bool,
     /// Room is short: no more is kept ready than must be.
     pub reclaiming: bool,
+    pub last_read: LastRead,
 }
 
 /// Messages of a queue below this position are alive in segments only, not in the journal's memory.
@@ -142,7 +143,8 @@ impl Keeper {
 
     fn retire(&mut self, parts: &[FullFile]) -> Result<Vec<Moved>, Error> {
         let (disk, store) = (Arc::clone(&self.disk), self.summary.store);
-        let mut changes = retirement::collect(&*disk, store, parts, self.lenient)?;
+        let mut changes =
+            retirement::collect(&*disk, store, parts, self.lenient, &mut self.last_read)?;
         let mut summary = self.summary;
         summary.number += 1;
         summary.last_segment += 1;

@@ -41,8 +41,19 @@ pub(super) fn collect(
     store: u64,
     parts: &[FullFile],
     lenient: bool,
+    last_read: &mut LastRead,
 ) -> Result<Changes, Error> {
-    collect_from(0, disk, store, parts, lenient)
+    let mut changes = Changes::default();
+    for (at, part) in parts.iter().enumerate() {
+        let name = FileName::Journal(part.sequence).to_string();
+        let octets = last_read.read(disk, part, &name)?;
+        if at == 0 {
+            changes.buffer = octets.clone();
+        }
+        changes.walk(&octets, store, (*part, lenient), at == 0)?;
+    }
+    changes.drop_dead();
+    Ok(changes)
 }
 
 /// Reads what has become of messages in a part that is not to be retired.
@@ -52,39 +63,54 @@ pub(super) fn collect_later(
     part: FullFile,
     lenient: bool,
 ) -> Result<Changes, Error> {
-    collect_from(1, disk, store, &[part], lenient)
-}
-
-fn collect_from(
-    first: usize,
-    disk: &dyn Disk,
-    store: u64,
-    parts: &[FullFile],
-    lenient: bool,
-) -> Result<Changes, Error> {
+    let name = FileName::Journal(part.sequence).to_string();
+    let octets = record_file::read_whole(disk, &name)?;
     let mut changes = Changes::default();
-    for (at, part) in (first..).zip(parts) {
-        let name = FileName::Journal(part.sequence).to_string();
-        let octets = Bytes::from(record_file::read_whole(disk, &name)?);
-        if at == 0 {
-            changes.buffer = octets.clone();
-        }
-        recovery::walk_part(&octets, store, (*part, lenient), |header, payload| {
-            let understood = entries(payload).try_for_each(|entry| {
-                match at {
-                    0 => changes.add(&entry?),
-                    _ => changes.add_later(&entry?),
-                }
-                Ok(())
-            });
-            understood.map_err(|Meaningless| Error::damaged(&name, header.log, Damage::Meaningless))
-        })?;
-    }
-    changes.drop_dead();
+    changes.walk(&octets, store, (part, lenient), false)?;
     Ok(changes)
 }
 
+/// The part of the journal that was read last. It is often the next to be retired.
+#[derive(Debug, Default)]
+pub(super) struct LastRead(Option<(FullFile, Bytes)>);
+
+impl LastRead {
+    fn read(&mut self, disk: &dyn Disk, part: &FullFile, name: &str) -> Result<Bytes, Error> {
+        if let Some((last, octets)) = &self.0
+            && last == part
+        {
+            return Ok(octets.clone());
+        }
+        let octets = Bytes::from(record_file::read_whole(disk, name)?);
+        self.0 = Some((*part, octets.clone()));
+        Ok(octets)
+    }
+}
+
 impl Changes {
+    /// Adds what a part says: all of it, or only what has become of messages.
+    fn walk(
+        &mut self,
+        octets: &[u8],
+        store: u64,
+        (part, lenient): (FullFile, bool),
+        is_first: bool,
+    ) -> Result<(), Error> {
+        recovery::walk_part(octets, store, (part, lenient), |header, payload| {
+            let understood = entries(payload).try_for_each(|entry| {
+                match is_first {
+                    true => self.add(&entry?),
+                    false => self.add_later(&entry?),
+                }
+                Ok(())
+            });
+            understood.map_err(|Meaningless| {
+                let name = FileName::Journal(part.sequence).to_string();
+                Error::damaged(&name, header.log, Damage::Meaningless)
+            })
+        })
+    }
+
     fn add(&mut self, entry: &Entry<'_>) {
         match entry {
             Entry::Enqueue { targets, message } => {

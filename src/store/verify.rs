@@ -12,7 +12,7 @@ use super::{
     names::{CHECKPOINT, FileName},
     record_file,
     recovery::{self, Report},
-    retirement,
+    retirement::{self, LastRead},
     segment::Segment,
 };
 
@@ -41,7 +41,13 @@ pub fn verify(disk: &dyn Disk) -> Result<Report, Error> {
     }
     for part in &examined.parts {
         let name = FileName::Journal(part.sequence).to_string();
-        let read = retirement::collect(disk, examined.summary.store, &[*part], true);
+        let read = retirement::collect(
+            disk,
+            examined.summary.store,
+            &[*part],
+            true,
+            &mut LastRead::default(),
+        );
         note(&mut report, read, &name);
     }
     Ok(report)

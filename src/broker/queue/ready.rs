@@ -16,7 +16,7 @@ use crate::model::{Position, Ranges};
 
 /// What waits right behind the head lies unpacked: so many pieces of a [`Sequence`], or octets.
 const HEAD_PIECES: usize = 8;
-const HEAD_OCTETS: usize = if cfg!(test) { 1000 } else { 256 * 1024 };
+const HEAD_OCTETS: usize = if cfg!(test) { 1000 } else { 1024 * 1024 };
 
 /// The ready messages. The head is the oldest of the highest priority.
 #[derive(Debug, Default)]
