@@ -14,7 +14,7 @@ use super::{
     disk::Disk,
     error::{Error, Operation},
     names::{CHECKPOINT, FileName, NEW_CHECKPOINT},
-    retirement::{self, LastRead, NewSegment},
+    retirement::{self, NewSegment, ReadAhead},
     writer::{FullFile, JournalFiles},
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Keeper {
     pub lenient: bool,
     /// Room is short: no more is kept ready than must be.
     pub reclaiming: bool,
-    pub last_read: LastRead,
+    pub read_ahead: ReadAhead,
 }
 
 /// Messages of a queue below this position are alive in segments only, not in the journal's memory.
@@ -144,7 +144,7 @@ impl Keeper {
     fn retire(&mut self, parts: &[FullFile]) -> Result<Vec<Moved>, Error> {
         let (disk, store) = (Arc::clone(&self.disk), self.summary.store);
         let mut changes =
-            retirement::collect(&*disk, store, parts, self.lenient, &mut self.last_read)?;
+            retirement::collect(&*disk, store, parts, self.lenient, &mut self.read_ahead)?;
         let mut summary = self.summary;
         summary.number += 1;
         summary.last_segment += 1;

@@ -49,7 +49,7 @@ use journal_file::{BLOCK, Head};
 use keeper::Keeper;
 use names::FileName;
 use recovery::Examined;
-use retirement::LastRead;
+use retirement::ReadAhead;
 use segment::Segment;
 use writer::{FullFile, JournalFiles, Writer};
 
@@ -162,7 +162,7 @@ impl Store {
             parts_kept: options.parts_kept,
             lenient: options.recover,
             reclaiming: false,
-            last_read: LastRead::default(),
+            read_ahead: ReadAhead::default(),
         };
         keeper.clear(sequence)?;
         if !report.losses.is_empty() {

@@ -41,16 +41,20 @@ pub(super) fn collect(
     store: u64,
     parts: &[FullFile],
     lenient: bool,
-    last_read: &mut LastRead,
+    read_ahead: &mut ReadAhead,
 ) -> Result<Changes, Error> {
-    let mut changes = Changes::default();
-    for (at, part) in parts.iter().enumerate() {
-        let name = FileName::Journal(part.sequence).to_string();
-        let octets = last_read.read(disk, part, &name)?;
-        if at == 0 {
-            changes.buffer = octets.clone();
-        }
-        changes.walk(&octets, store, (*part, lenient), at == 0)?;
+    let Some((oldest, later)) = parts.split_first() else { return Ok(Changes::default()) };
+    let mut changes = match read_ahead.take(oldest) {
+        Some(changes) => changes,
+        None => read(disk, store, *oldest, lenient)?,
+    };
+    for part in later {
+        let known = match read_ahead.take(part) {
+            Some(known) => known,
+            None => read(disk, store, *part, lenient)?,
+        };
+        changes.outlive(&known);
+        read_ahead.keep(part, known);
     }
     changes.drop_dead();
     Ok(changes)
@@ -63,54 +67,43 @@ pub(super) fn collect_later(
     part: FullFile,
     lenient: bool,
 ) -> Result<Changes, Error> {
-    let name = FileName::Journal(part.sequence).to_string();
-    let octets = record_file::read_whole(disk, &name)?;
     let mut changes = Changes::default();
-    changes.walk(&octets, store, (part, lenient), false)?;
+    changes.outlive(&read(disk, store, part, lenient)?);
     Ok(changes)
 }
 
-/// The part of the journal that was read last. It is often the next to be retired.
+/// A part that was read to learn what has become of an older one's messages. It is the next to be
+/// retired, and need not be read again for that.
 #[derive(Debug, Default)]
-pub(super) struct LastRead(Option<(FullFile, Bytes)>);
+pub(super) struct ReadAhead(Option<(FullFile, Changes)>);
 
-impl LastRead {
-    fn read(&mut self, disk: &dyn Disk, part: &FullFile, name: &str) -> Result<Bytes, Error> {
-        if let Some((last, octets)) = &self.0
-            && last == part
-        {
-            return Ok(octets.clone());
+impl ReadAhead {
+    fn take(&mut self, part: &FullFile) -> Option<Changes> {
+        self.0.take_if(|(known, _)| known == part).map(|(_, changes)| changes)
+    }
+
+    fn keep(&mut self, part: &FullFile, changes: Changes) {
+        if self.0.as_ref().is_none_or(|(known, _)| known.sequence > part.sequence) {
+            self.0 = Some((*part, changes));
         }
-        let octets = Bytes::from(record_file::read_whole(disk, name)?);
-        self.0 = Some((*part, octets.clone()));
-        Ok(octets)
     }
 }
 
-impl Changes {
-    /// Adds what a part says: all of it, or only what has become of messages.
-    fn walk(
-        &mut self,
-        octets: &[u8],
-        store: u64,
-        (part, lenient): (FullFile, bool),
-        is_first: bool,
-    ) -> Result<(), Error> {
-        recovery::walk_part(octets, store, (part, lenient), |header, payload| {
-            let understood = entries(payload).try_for_each(|entry| {
-                match is_first {
-                    true => self.add(&entry?),
-                    false => self.add_later(&entry?),
-                }
-                Ok(())
-            });
-            understood.map_err(|Meaningless| {
-                let name = FileName::Journal(part.sequence).to_string();
-                Error::damaged(&name, header.log, Damage::Meaningless)
-            })
-        })
-    }
+fn read(disk: &dyn Disk, store: u64, part: FullFile, lenient: bool) -> Result<Changes, Error> {
+    let name = FileName::Journal(part.sequence).to_string();
+    let octets = Bytes::from(record_file::read_whole(disk, &name)?);
+    let mut changes = Changes { buffer: octets.clone(), ..Changes::default() };
+    recovery::walk_part(&octets, store, (part, lenient), |header, payload| {
+        let understood = entries(payload).try_for_each(|entry| {
+            changes.add(&entry?);
+            Ok(())
+        });
+        understood.map_err(|Meaningless| Error::damaged(&name, header.log, Damage::Meaningless))
+    })?;
+    Ok(changes)
+}
 
+impl Changes {
     fn add(&mut self, entry: &Entry<'_>) {
         match entry {
             Entry::Enqueue { targets, message } => {
@@ -133,12 +126,6 @@ impl Changes {
                 self.facts.push((self.buffer.slice_ref(key), Some(value)));
             }
             Entry::Delete { key } => self.facts.push((self.buffer.slice_ref(key), None)),
-            Entry::Settle { .. } | Entry::Forget { .. } => self.add_later(entry),
-        }
-    }
-
-    fn add_later(&mut self, entry: &Entry<'_>) {
-        match entry {
             Entry::Settle { queue, ranges } => {
                 let gone = self.gone.entry(*queue).or_default();
                 ranges.for_each(|range| gone.insert(range));
@@ -146,12 +133,16 @@ impl Changes {
             Entry::Forget { queue } => {
                 self.forgotten.insert(*queue);
             }
-            Entry::Enqueue { .. }
-            | Entry::Return { .. }
-            | Entry::Delivered { .. }
-            | Entry::Put { .. }
-            | Entry::Delete { .. } => {}
         }
+    }
+
+    /// Adds what a later part says of messages that are gone.
+    fn outlive(&mut self, later: &Self) {
+        for (queue, ranges) in &later.gone {
+            let gone = self.gone.entry(*queue).or_default();
+            ranges.iter().for_each(|range| gone.insert(range));
+        }
+        self.forgotten.extend(&later.forgotten);
     }
 
     /// Leaves the messages that are alive, in the order of queues and positions.

@@ -12,7 +12,7 @@ use super::{
     names::{CHECKPOINT, FileName},
     record_file,
     recovery::{self, Report},
-    retirement::{self, LastRead},
+    retirement::{self, ReadAhead},
     segment::Segment,
 };
 
@@ -46,7 +46,7 @@ pub fn verify(disk: &dyn Disk) -> Result<Report, Error> {
             examined.summary.store,
             &[*part],
             true,
-            &mut LastRead::default(),
+            &mut ReadAhead::default(),
         );
         note(&mut report, read, &name);
     }
