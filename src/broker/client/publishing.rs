@@ -30,14 +30,20 @@ pub(super) struct Routed {
     route: Arc<Route>,
 }
 
-/// Publications in a row that go the same way, so that each queue's lock is taken once for all.
+/// Publications in a row that go few ways, so that each queue's lock is taken once for all, and
+/// what must be written is one record.
 #[derive(Debug, Default)]
 struct Run {
-    route: Arc<Route>,
-    arrivals: Vec<Arrival>,
+    routes: Vec<Arc<Route>>,
+    /// Each with the place of its route.
+    arrivals: Vec<(usize, Arrival)>,
     /// Of each arrival: who awaits a confirm, and whether some queue refused it.
     senders: Vec<Sender>,
 }
+
+/// How many queues all ways of a run may lead to, if there are several ways. There are only if it
+/// is written.
+const QUEUES_AT_ONCE: usize = 16;
 
 #[derive(Debug)]
 struct Sender {
@@ -47,15 +53,38 @@ struct Sender {
 }
 
 impl Broker {
+    /// Enqueues messages, each with the place of its route in `routes`, as [`Broker::enqueue`] does
+    /// those that have one route.
+    fn enqueue_along(
+        &self,
+        routes: &[Arc<Route>],
+        arrivals: impl Iterator<Item = (usize, Arrival)>,
+        mut note: impl FnMut(usize, Fate),
+        now: Moment,
+    ) -> LogPosition {
+        let queues = in_order(routes.iter().flat_map(|route| &route.queues).map(Arc::clone));
+        let mut together = Together::lock(&queues, self.journal.as_ref(), self.around(now));
+        for (index, (place, arrival)) in arrivals.enumerate() {
+            let joins = |id| routes[place].queues.iter().any(|hosted| hosted.record.id == id);
+            note(index, together.enqueue(arrival, joins, now));
+        }
+        self.finish(together, now)
+    }
+
     /// The queues that a transaction concerns, in the order of their numbers.
     fn all_of(&self, publications: &[Routed], settlements: &[Settlement]) -> Vec<Arc<Hosted>> {
         let joined = publications.iter().flat_map(|routed| &routed.route.queues).map(Arc::clone);
         let settled = settlements.iter().filter_map(|settlement| self.queue(settlement.queue));
-        let mut queues: Vec<_> = joined.chain(settled).collect();
-        queues.sort_unstable_by_key(|hosted| hosted.record.id);
-        queues.dedup_by_key(|hosted| hosted.record.id);
-        queues
+        in_order(joined.chain(settled))
     }
+}
+
+/// The queues in the order of their numbers, each once.
+fn in_order(queues: impl Iterator<Item = Arc<Hosted>>) -> Vec<Arc<Hosted>> {
+    let mut queues: Vec<_> = queues.collect();
+    queues.sort_unstable_by_key(|hosted| hosted.record.id);
+    queues.dedup_by_key(|hosted| hosted.record.id);
+    queues
 }
 
 impl Client {
@@ -189,13 +218,11 @@ impl Client {
         route
     }
 
-    /// Adds a publication to the run, which is enqueued first if it goes another way.
+    /// Adds a publication to the run, which is enqueued first if it would go too many ways.
     fn add(&mut self, routed: Routed, run: &mut Run, said: &mut Vec<Published>, now: Moment) {
         let Routed { channel, mandatory, confirm, arrival, route } = routed;
-        if !Arc::ptr_eq(&run.route, &route) {
-            self.finish(run, said, now);
-        }
         if route.queues.is_empty() {
+            self.finish(run, said, now);
             let taken = self.broker.replies.deliver(&arrival.message);
             if mandatory && !taken {
                 said.push(Published::Unroutable { channel, message: arrival.message });
@@ -203,19 +230,33 @@ impl Client {
             said.extend(confirm.map(|number| Published::Confirmed { channel, number }));
             return;
         }
-        run.route = route;
-        run.arrivals.push(arrival);
+        let known = run.routes.iter().rposition(|known| Arc::ptr_eq(known, &route));
+        let place = known.unwrap_or_else(|| {
+            let limit = if self.broker.journal.is_some() { QUEUES_AT_ONCE } else { 0 };
+            let queues: usize = run.routes.iter().map(|route| route.queues.len()).sum();
+            if queues + route.queues.len() > limit {
+                self.finish(run, said, now);
+            }
+            run.routes.push(route);
+            run.routes.len() - 1
+        });
+        run.arrivals.push((place, arrival));
         run.senders.push(Sender { channel, confirm, fate: Fate::default() });
     }
 
     /// Enqueues the run, and tells who awaits a confirm, or keeps it until that is true.
     fn finish(&mut self, run: &mut Run, said: &mut Vec<Published>, now: Moment) {
-        let Run { route, arrivals, senders } = run;
-        if arrivals.is_empty() {
-            return;
-        }
+        let Run { routes, arrivals, senders } = run;
         let note = |index: usize, fate| senders[index].fate = fate;
-        let written = self.broker.enqueue(&route.queues, arrivals.drain(..), note, now);
+        let written = match &routes[..] {
+            [] => return,
+            [route] => {
+                let arrivals = arrivals.drain(..).map(|(_, arrival)| arrival);
+                self.broker.enqueue(&route.queues, arrivals, note, now)
+            }
+            routes => self.broker.enqueue_along(routes, arrivals.drain(..), note, now),
+        };
+        routes.clear();
         for Sender { channel, confirm, fate } in senders.drain(..) {
             let Some(number) = confirm else { continue };
             let is_lost = fate.awaited && written == LogPosition::NEVER;
