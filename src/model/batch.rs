@@ -39,6 +39,7 @@ pub enum Entry<'a> {
 #[derive(Debug, Default)]
 pub struct Batch {
     payload: Vec<u8>,
+    is_leisurely: bool,
 }
 
 impl Batch {
@@ -99,6 +100,16 @@ impl Batch {
         put_octets(&mut self.payload, key);
     }
 
+    /// Nobody waits for the batch to be durable: it may go with what comes next.
+    pub fn take_leisure(&mut self) {
+        self.is_leisurely = true;
+    }
+
+    /// Whether nobody waits for the batch.
+    pub fn is_leisurely(&self) -> bool {
+        self.is_leisurely
+    }
+
     /// Whether nothing was put in.
     pub fn is_empty(&self) -> bool {
         self.payload.is_empty()
@@ -111,6 +122,7 @@ impl Batch {
 
     /// Empties the batch and keeps its memory.
     pub fn clear(&mut self) {
+        self.is_leisurely = false;
         self.payload.clear();
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     mem,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use crate::model::{Batch, LogPosition};
@@ -21,6 +22,18 @@ pub struct Journal {
     chunk_limit: usize,
 }
 
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Awaited {
+    /// Any record.
+    Any,
+    /// One that somebody else waits for.
+    Urgent,
+}
+
+/// How long records that nobody waits for may wait for one that somebody does, to go with it.
+const LEISURE: Duration = Duration::from_millis(5);
+
 /// Records that are written and synced together.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
@@ -36,7 +49,10 @@ struct Pending {
     last: u64,
     /// Octets appended and not yet durable, those being written included.
     octets: usize,
-    waiting: bool,
+    /// Somebody waits for any record, or for one that is urgent.
+    waiting: Option<Awaited>,
+    /// A record that waits is urgent.
+    is_urgent: bool,
     /// How often somebody said that there is room again.
     resumptions: u64,
     /// Whoever waits for records is to look around first.
@@ -77,11 +93,13 @@ impl Journal {
         chunk.last = position;
         chunk.octets.extend_from_slice(&header.unsealed());
         chunk.octets.extend_from_slice(payload);
-        let is_awaited = mem::take(&mut pending.waiting);
+        let awaited = if batch.is_leisurely() { Awaited::Any } else { Awaited::Urgent };
+        pending.is_urgent |= awaited == Awaited::Urgent;
+        let is_awaited = pending.waiting.take_if(|waiting| *waiting <= awaited).is_some();
         drop(pending);
         // Not before the lock is free, or who wakes would have to wait for it.
         if is_awaited {
-            self.arrived.notify_one();
+            self.arrived.notify_all();
         }
         batch.clear();
         Ok(position)
@@ -100,7 +118,7 @@ impl Journal {
 
     /// Takes what has piled up, if anything has.
     pub(super) fn take(&self) -> Option<Chunk> {
-        self.pending().chunks.pop_front()
+        self.pending().next_chunk()
     }
 
     /// Gives a chunk's buffer back once it is durable.
@@ -149,16 +167,24 @@ impl Journal {
     /// be any.
     pub(super) fn wait(&self) -> Option<Chunk> {
         let mut pending = self.pending();
-        loop {
-            if let Some(chunk) = pending.chunks.pop_front() {
-                return Some(chunk);
-            }
+        while pending.chunks.is_empty() {
             if mem::take(&mut pending.is_nudged) || pending.closed {
                 return None;
             }
-            pending.waiting = true;
+            pending.waiting = Some(Awaited::Any);
             pending = self.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner);
         }
+        if !pending.is_urgent {
+            pending.waiting = Some(Awaited::Urgent);
+            let idle = |pending: &mut Pending| {
+                let is_over = pending.is_urgent || pending.is_nudged || pending.closed;
+                !is_over && pending.chunks.len() < 2
+            };
+            let waited = self.arrived.wait_timeout_while(pending, LEISURE, idle);
+            pending = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        pending.waiting = None;
+        pending.next_chunk()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -186,6 +212,13 @@ impl Journal {
 }
 
 impl Pending {
+    fn next_chunk(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.pop_front();
+        // Which of several chunks holds the urgent record is not known.
+        self.is_urgent &= !self.chunks.is_empty();
+        chunk
+    }
+
     /// The chunk that a record of so many octets goes to: the last one, or a new one when that is
     /// full.
     fn chunk_for(&mut self, length: usize, limit: usize) -> &mut Chunk {

@@ -250,7 +250,7 @@ impl Hosted {
             Effect::Purged(messages) => Some(*messages),
             _ => None,
         });
-        Ok((purged.unwrap_or(0), self.conclude(&mut state, around)))
+        Ok((purged.unwrap_or(0), self.conclude_awaited(&mut state, around)))
     }
 
     /// What is in the queue, after what has expired by now has left. `None` when it is gone.
@@ -318,14 +318,31 @@ impl Hosted {
 
     /// Writes what has changed, then does what the queue asked for.
     fn conclude(&self, state: &mut State, around: Surroundings<'_>) -> Aftermath {
+        let written = self.write(state, false);
+        Aftermath { written, ..self.carry_out(state, around) }
+    }
+
+    /// The same, of what an answer waits for.
+    fn conclude_awaited(&self, state: &mut State, around: Surroundings<'_>) -> Aftermath {
+        let written = self.write(state, true);
+        Aftermath { written, ..self.carry_out(state, around) }
+    }
+
+    /// Writes what has changed. Acknowledgements have no answer: unless somebody waits for it, what
+    /// is written may go with what comes next.
+    fn write(&self, state: &mut State, is_awaited: bool) -> LogPosition {
+        let Some(journal) = &self.journal else { return LogPosition::default() };
         let mut batch = Batch::default();
         let mark = state.queue.changes().write(self.record.id, &mut batch);
-        let written = match &self.journal {
-            Some(journal) if !batch.is_empty() => journal.append(&mut batch),
-            _ => LogPosition::default(),
-        };
+        if batch.is_empty() {
+            return LogPosition::default();
+        }
+        if mark.is_none() && !is_awaited {
+            batch.take_leisure();
+        }
+        let written = journal.append(&mut batch);
         self.note(mark, written, state);
-        Aftermath { written, ..self.carry_out(state, around) }
+        written
     }
 
     /// Remembers which messages may be handed out once the record is durable.
