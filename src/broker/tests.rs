@@ -12,7 +12,7 @@ use crate::model::{
 
 /// A world that nobody listens in.
 #[derive(Debug)]
-struct Nowhere;
+pub(super) struct Nowhere;
 
 impl Timer for Nowhere {
     fn wake_at(&self, _: Moment, _: QueueId) {}

@@ -39,7 +39,7 @@ pub enum Entry<'a> {
 #[derive(Debug, Default)]
 pub struct Batch {
     payload: Vec<u8>,
-    is_leisurely: bool,
+    can_wait: bool,
 }
 
 impl Batch {
@@ -100,14 +100,14 @@ impl Batch {
         put_octets(&mut self.payload, key);
     }
 
-    /// Nobody waits for the batch to be durable: it may go with what comes next.
-    pub fn take_leisure(&mut self) {
-        self.is_leisurely = true;
+    /// Lets the batch wait for what comes next and go with it: nobody waits for this one.
+    pub fn let_wait(&mut self) {
+        self.can_wait = true;
     }
 
-    /// Whether nobody waits for the batch.
-    pub fn is_leisurely(&self) -> bool {
-        self.is_leisurely
+    /// Whether the batch may wait for what comes next.
+    pub fn can_wait(&self) -> bool {
+        self.can_wait
     }
 
     /// Whether nothing was put in.
@@ -122,7 +122,7 @@ impl Batch {
 
     /// Empties the batch and keeps its memory.
     pub fn clear(&mut self) {
-        self.is_leisurely = false;
+        self.can_wait = false;
         self.payload.clear();
     }
 }

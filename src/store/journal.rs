@@ -32,7 +32,7 @@ enum Awaited {
 }
 
 /// How long records that nobody waits for may wait for one that somebody does, to go with it.
-const LEISURE: Duration = Duration::from_millis(5);
+const LINGER: Duration = Duration::from_millis(5);
 
 /// Records that are written and synced together.
 #[derive(Debug, Default)]
@@ -93,7 +93,7 @@ impl Journal {
         chunk.last = position;
         chunk.octets.extend_from_slice(&header.unsealed());
         chunk.octets.extend_from_slice(payload);
-        let awaited = if batch.is_leisurely() { Awaited::Any } else { Awaited::Urgent };
+        let awaited = if batch.can_wait() { Awaited::Any } else { Awaited::Urgent };
         pending.is_urgent |= awaited == Awaited::Urgent;
         let is_awaited = pending.waiting.take_if(|waiting| *waiting <= awaited).is_some();
         drop(pending);
@@ -180,7 +180,7 @@ impl Journal {
                 let is_over = pending.is_urgent || pending.is_nudged || pending.closed;
                 !is_over && pending.chunks.len() < 2
             };
-            let waited = self.arrived.wait_timeout_while(pending, LEISURE, idle);
+            let waited = self.arrived.wait_timeout_while(pending, LINGER, idle);
             pending = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         pending.waiting = None;

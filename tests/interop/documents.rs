@@ -53,13 +53,7 @@ fn hello() {
 fn persistent_and_manual_ack() {
     let Some(group) = Group::start("pika") else { return };
     group.produce("001_3_persistent_producer.py", SENT);
-    let mut consumer = group.run("001_4_consumer_manual_ack.py");
-    consumer.line(LIMIT, |line| line == RECEIVED);
-    // The script prints before it acknowledges: once it prints the next message, it has done both.
-    group.check("publish-another");
-    consumer.line(LIMIT, |line| line == " [x] Received b'another'");
-    interrupt(consumer);
-    group.check("first-is-gone");
+    consume_with_manual_ack(&group);
 }
 
 #[test]
@@ -68,13 +62,18 @@ fn a_restart_between_persistent_and_manual_ack() {
         let Some(mut group) = Group::start("pika") else { return };
         group.produce("001_3_persistent_producer.py", SENT);
         group.restart(ending);
-        let mut consumer = group.run("001_4_consumer_manual_ack.py");
-        consumer.line(LIMIT, |line| line == RECEIVED);
-        group.check("publish-another");
-        consumer.line(LIMIT, |line| line == " [x] Received b'another'");
-        interrupt(consumer);
-        group.check("first-is-gone");
+        consume_with_manual_ack(&group);
     }
+}
+
+fn consume_with_manual_ack(group: &Group) {
+    let mut consumer = group.run("001_4_consumer_manual_ack.py");
+    consumer.line(LIMIT, |line| line == RECEIVED);
+    // The script prints before it acknowledges: once it prints the next message, it has done both.
+    group.check("publish-another");
+    consumer.line(LIMIT, |line| line == " [x] Received b'another'");
+    interrupt(consumer);
+    group.check("first-is-gone");
 }
 
 #[test]

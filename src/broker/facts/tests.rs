@@ -13,13 +13,10 @@ use std::{
 use super::*;
 use crate::{
     broker::{
-        Broker, Client, ExchangeDeclaration, Outbox, QueueDeclaration, Timer, Users,
-        routing::Destination, topology::Topology,
+        Broker, Client, ExchangeDeclaration, QueueDeclaration, Users, routing::Destination,
+        tests::Nowhere, topology::Topology,
     },
-    model::{
-        ConnectionId, ConsumerId, Delivery, Entry, FieldValue, Moment, Position, RoutingKey,
-        entries,
-    },
+    model::{ConnectionId, Entry, FieldValue, Moment, Position, RoutingKey, entries},
 };
 
 /// A journal that keeps what it is told, and nothing of messages.
@@ -73,22 +70,6 @@ impl Journal for Ledger {
     fn read(&self, _: QueueId, _: Position) -> Option<Vec<(Position, Bytes)>> {
         Some(Vec::new())
     }
-}
-
-/// A world that nobody listens in.
-#[derive(Debug)]
-struct Nowhere;
-
-impl Timer for Nowhere {
-    fn wake_at(&self, _: Moment, _: QueueId) {}
-    fn forget(&self, _: QueueId) {}
-}
-
-impl Outbox for Nowhere {
-    fn deliver(&self, deliveries: &mut Vec<Delivery>) {
-        deliveries.clear();
-    }
-    fn consumer_cancelled(&self, _: ConsumerId) {}
 }
 
 const NOW: Moment = Moment::from_unix(Duration::from_secs(1));

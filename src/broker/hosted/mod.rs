@@ -338,7 +338,7 @@ impl Hosted {
             return LogPosition::default();
         }
         if mark.is_none() && !is_awaited {
-            batch.take_leisure();
+            batch.let_wait();
         }
         let written = journal.append(&mut batch);
         self.note(mark, written, state);
