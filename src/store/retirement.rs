@@ -25,8 +25,7 @@ pub(super) struct Changes {
     pub buffer: Bytes,
     /// Messages that were settled, in this part or a later one.
     gone: BTreeMap<QueueId, Ranges>,
-    /// Of each queue that was forgotten: how many movers came before that, and are gone with it.
-    forgotten: BTreeMap<QueueId, usize>,
+    forgotten: BTreeSet<QueueId>,
     next: BTreeMap<QueueId, Position>,
     delivered: BTreeMap<QueueId, Position>,
     returned: Vec<(QueueId, PositionRange, u32)>,
@@ -132,8 +131,7 @@ impl Changes {
                 ranges.for_each(|range| gone.insert(range));
             }
             Entry::Forget { queue } => {
-                self.forgotten.insert(*queue, self.movers.len());
-                self.gone.remove(queue);
+                self.forgotten.insert(*queue);
             }
         }
     }
@@ -144,7 +142,7 @@ impl Changes {
             let gone = self.gone.entry(*queue).or_default();
             ranges.iter().for_each(|range| gone.insert(range));
         }
-        self.forgotten.extend(later.forgotten.keys().map(|queue| (*queue, usize::MAX)));
+        self.forgotten.extend(&later.forgotten);
     }
 
     /// Leaves the messages that are alive, in the order of queues and positions.
@@ -155,10 +153,8 @@ impl Changes {
             next.0 = next.0.max(highest.saturating_add(1));
         }
         let (gone, forgotten) = (&self.gone, &self.forgotten);
-        let mut index = 0;
         self.movers.retain(|mover| {
-            index += 1;
-            forgotten.get(&mover.queue).is_none_or(|before| index > *before)
+            !forgotten.contains(&mover.queue)
                 && !gone.get(&mover.queue).is_some_and(|gone| gone.contains(mover.position))
         });
         self.movers.sort_unstable();
@@ -186,11 +182,9 @@ impl Changes {
 
     /// Makes the changes in the backlog, `written` being the segment made of the movers.
     pub(super) fn apply(&self, backlog: &mut Backlog, written: Option<&NewSegment>) {
-        // First: what came after may be of a queue of the same number.
-        self.forgotten.keys().for_each(|queue| backlog.forget(*queue));
         for (queue, next) in &self.next {
             backlog.queue_floor = backlog.queue_floor.max(queue.base().0 + 1);
-            if self.forgotten.get(queue).is_none_or(|before| *before < usize::MAX) {
+            if !self.forgotten.contains(queue) {
                 let state = backlog.queue_mut(*queue);
                 state.next = state.next.max(*next);
             }
@@ -209,6 +203,7 @@ impl Changes {
         for (queue, range, count) in &self.returned {
             put_back(backlog, *queue, *range, *count);
         }
+        self.forgotten.iter().for_each(|queue| backlog.forget(*queue));
     }
 }
 
