@@ -49,7 +49,7 @@ impl Restoring {
     /// What a queue has outside of the journal, as of the checkpoint.
     pub fn backlog(&mut self, queue: QueueId, backlog: Backlog) {
         let Backlog { next, delivered, live: stored, returned } = backlog;
-        let restored = Restored { next, delivered, returned, stored, arrivals: Vec::new() };
+        let restored = Restored { next, delivered, returned, stored, ..Restored::default() };
         self.queues.insert(queue, restored);
     }
 
@@ -103,7 +103,9 @@ impl Broker {
         self.next_queue.fetch_max(above.max(queue_floor), Ordering::Relaxed);
         let mut timed = Vec::new();
         for queue in restored {
-            let contents = queues.remove(&queue.record.id).unwrap_or_default();
+            let id = queue.record.id;
+            let mut contents = queues.remove(&id).unwrap_or_default();
+            contents.had_spilled = queues.contains_key(&id.spilled());
             timed.extend(is_timed(&queue).then_some(queue.record.id));
             self.host_again(queue, contents, now);
         }
