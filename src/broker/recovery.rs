@@ -20,6 +20,8 @@ use crate::model::{Batch, Entry, Moment, Position, QueueId, Ranges};
 pub struct Restoring {
     facts: BTreeMap<Bytes, Bytes>,
     queues: BTreeMap<QueueId, Restored>,
+    /// No queue that was forgotten had this number or a higher one.
+    above_forgotten: u64,
 }
 
 /// A queue's messages outside of the journal.
@@ -49,7 +51,7 @@ impl Restoring {
     /// What a queue has outside of the journal, as of the checkpoint.
     pub fn backlog(&mut self, queue: QueueId, backlog: Backlog) {
         let Backlog { next, delivered, live: stored, returned } = backlog;
-        let restored = Restored { next, delivered, returned, stored, ..Restored::default() };
+        let restored = Restored { next, delivered, returned, stored, arrivals: Vec::new() };
         self.queues.insert(queue, restored);
     }
 
@@ -70,7 +72,10 @@ impl Restoring {
                 ranges.for_each(|range| queue.come_back(range, *count));
             }
             Entry::Delivered { queue, below } => self.queue(*queue).deliver_below(*below),
-            Entry::Forget { queue } => drop(self.queues.remove(queue)),
+            Entry::Forget { queue } => {
+                self.queues.remove(queue);
+                self.above_forgotten = self.above_forgotten.max(queue.base().0 + 1);
+            }
             Entry::Put { key, value } => self.fact(key, value),
             Entry::Delete { key } => drop(self.facts.remove(*key)),
         }
@@ -96,16 +101,15 @@ impl Broker {
         queue_floor: u64,
         now: Moment,
     ) -> Result<(), BadFact> {
-        let Restoring { facts, mut queues } = restoring;
+        let Restoring { facts, mut queues, above_forgotten } = restoring;
         let restored = self.restore_topology(&facts)?;
         let known = restored.iter().map(|queue| queue.record.id).chain(queues.keys().copied());
         let above = known.map(|queue| queue.base().0 + 1).max().unwrap_or(0);
-        self.next_queue.fetch_max(above.max(queue_floor), Ordering::Relaxed);
+        let first = above.max(above_forgotten).max(queue_floor);
+        self.next_queue.fetch_max(first, Ordering::Relaxed);
         let mut timed = Vec::new();
         for queue in restored {
-            let id = queue.record.id;
-            let mut contents = queues.remove(&id).unwrap_or_default();
-            contents.had_spilled = queues.contains_key(&id.spilled());
+            let contents = queues.remove(&queue.record.id).unwrap_or_default();
             timed.extend(is_timed(&queue).then_some(queue.record.id));
             self.host_again(queue, contents, now);
         }

@@ -27,7 +27,7 @@ pub enum Entry<'a> {
     /// Every message below this position may have been handed out before, and no other has,
     /// whatever was said earlier.
     Delivered { queue: QueueId, below: Position },
-    /// The queue and all that is in it is gone; its number is never used again.
+    /// The queue and all that was in it so far is gone.
     Forget { queue: QueueId },
     /// A fact of the topology stands under `key` until it is replaced or deleted.
     Put { key: &'a [u8], value: &'a [u8] },

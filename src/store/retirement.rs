@@ -25,7 +25,8 @@ pub(super) struct Changes {
     pub buffer: Bytes,
     /// Messages that were settled, in this part or a later one.
     gone: BTreeMap<QueueId, Ranges>,
-    forgotten: BTreeSet<QueueId>,
+    /// Of each queue that was forgotten: how many movers came before that, and are gone with it.
+    forgotten: BTreeMap<QueueId, usize>,
     next: BTreeMap<QueueId, Position>,
     delivered: BTreeMap<QueueId, Position>,
     returned: Vec<(QueueId, PositionRange, u32)>,
@@ -131,7 +132,8 @@ impl Changes {
                 ranges.for_each(|range| gone.insert(range));
             }
             Entry::Forget { queue } => {
-                self.forgotten.insert(*queue);
+                self.forgotten.insert(*queue, self.movers.len());
+                self.gone.remove(queue);
             }
         }
     }
@@ -142,20 +144,21 @@ impl Changes {
             let gone = self.gone.entry(*queue).or_default();
             ranges.iter().for_each(|range| gone.insert(range));
         }
-        self.forgotten.extend(&later.forgotten);
+        self.forgotten.extend(later.forgotten.keys().map(|queue| (*queue, usize::MAX)));
     }
 
     /// Leaves the messages that are alive, in the order of queues and positions.
     fn drop_dead(&mut self) {
-        for run in self.movers.chunk_by(|a, b| a.queue == b.queue) {
-            let highest = run.iter().map(|mover| mover.position.0).max().unwrap_or_default();
-            let next = self.next.entry(run[0].queue).or_default();
-            next.0 = next.0.max(highest.saturating_add(1));
-        }
-        let (gone, forgotten) = (&self.gone, &self.forgotten);
+        let (gone, forgotten, next) = (&self.gone, &self.forgotten, &mut self.next);
+        let mut index = 0;
         self.movers.retain(|mover| {
-            !forgotten.contains(&mover.queue)
-                && !gone.get(&mover.queue).is_some_and(|gone| gone.contains(mover.position))
+            index += 1;
+            if forgotten.get(&mover.queue).is_some_and(|before| index <= *before) {
+                return false;
+            }
+            let next = next.entry(mover.queue).or_default();
+            next.0 = next.0.max(mover.position.0.saturating_add(1));
+            !gone.get(&mover.queue).is_some_and(|gone| gone.contains(mover.position))
         });
         self.movers.sort_unstable();
         self.movers.dedup_by_key(|mover| (mover.queue, mover.position));
@@ -182,12 +185,14 @@ impl Changes {
 
     /// Makes the changes in the backlog, `written` being the segment made of the movers.
     pub(super) fn apply(&self, backlog: &mut Backlog, written: Option<&NewSegment>) {
-        for (queue, next) in &self.next {
+        // First: what came after may be of a queue of the same number.
+        for queue in self.forgotten.keys() {
             backlog.queue_floor = backlog.queue_floor.max(queue.base().0 + 1);
-            if !self.forgotten.contains(queue) {
-                let state = backlog.queue_mut(*queue);
-                state.next = state.next.max(*next);
-            }
+            backlog.forget(*queue);
+        }
+        for (queue, next) in &self.next {
+            let state = backlog.queue_mut(*queue);
+            state.next = state.next.max(*next);
         }
         for (queue, delivered) in &self.delivered {
             if let Some(state) = backlog.queues.get_mut(queue) {
@@ -203,7 +208,6 @@ impl Changes {
         for (queue, range, count) in &self.returned {
             put_back(backlog, *queue, *range, *count);
         }
-        self.forgotten.iter().for_each(|queue| backlog.forget(*queue));
     }
 }
 

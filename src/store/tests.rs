@@ -212,3 +212,23 @@ fn damage_in_the_middle_is_refused_with_what_it_would_cost() {
     let (_, recovered) = open(false).unwrap();
     assert!(recovered.report.losses.is_empty());
 }
+
+#[test]
+fn a_number_that_was_forgotten_may_be_used_again_and_begins_afresh() {
+    let bench = Bench::new();
+    for position in 0..4 {
+        bench.enqueue(&[1], position, 100);
+    }
+    bench.settle(1, 2, 2);
+    bench.append(|batch| batch.forget(QueueId(1)));
+    for position in 0..4 {
+        bench.enqueue(&[1], position, 200);
+    }
+    for position in 0..400 {
+        bench.enqueue(&[2], position, 500);
+    }
+    assert_eq!(bench.positions(1), [0, 1, 2, 3]);
+    let (bench, _) = bench.restart();
+    let read = bench.store.read(QueueId(1), Position(0)).unwrap().unwrap();
+    assert!(read.iter().all(|message| message.octets.len() == 200));
+}

@@ -72,7 +72,7 @@ impl Contents {
 
     /// Takes over what was here before a restart. With `unread`, what is in segments is left there.
     pub(super) fn restore(&mut self, restored: Restored, unread: bool) {
-        let Restored { next, delivered, returned, stored, arrivals, .. } = restored;
+        let Restored { next, delivered, returned, stored, arrivals } = restored;
         // Transient messages are gone, and those that were handed out had marks above them: what
         // takes their places would seem to have been handed out, too.
         self.next = next.max(delivered).0;

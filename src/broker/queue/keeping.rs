@@ -25,7 +25,6 @@ impl Queue {
     /// The same queue with what a restart has found of it. It must be empty, and have its shelf.
     pub fn restored(mut self, restored: Restored) -> Self {
         self.clearance = Clearance::below(restored.delivered);
-        self.may_spill = !restored.had_spilled;
         // What is not read is counted, but not measured, nor told apart.
         let QueueOptions { max_length_bytes, max_priority, .. } = self.options;
         let unread = max_length_bytes.is_none() && max_priority.is_none();
@@ -74,8 +73,7 @@ impl Queue {
     /// Lets a message that has just arrived wait.
     #[inline]
     pub(super) fn wait(&mut self, mut entry: Entry) {
-        let must_spill = self.may_spill
-            && entry.kept == Kept::InMemory
+        let must_spill = entry.kept == Kept::InMemory
             && self.contents.has_shelf()
             && self.contents.resident() > self.spill_above;
         if must_spill {

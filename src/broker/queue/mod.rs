@@ -57,7 +57,6 @@ pub struct Queue {
     is_durable: bool,
     /// Octets in memory beyond which what arrives is written, to save memory.
     spill_above: usize,
-    may_spill: bool,
     /// Some messages were.
     has_spilled: bool,
     /// Its deletion was asked for, and is not asked for again.
@@ -83,7 +82,6 @@ impl Queue {
             clearance: Clearance::default(),
             is_durable: false,
             spill_above: keeping::SPILL_ABOVE,
-            may_spill: true,
             has_spilled: false,
             is_deleted: false,
         }

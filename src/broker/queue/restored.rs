@@ -19,9 +19,6 @@ pub struct Restored {
     pub stored: Ranges,
     /// The messages that are alive and in the journal alone, in order.
     pub arrivals: Vec<(Position, Bytes)>,
-    /// What it had spilled is being forgotten: the number for that must not be used in this life,
-    /// or what is spilled now would be forgotten with it.
-    pub had_spilled: bool,
 }
 
 impl Restored {

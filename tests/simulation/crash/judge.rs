@@ -34,7 +34,12 @@ pub(super) fn compare(written: &Written, model: &Model) {
             continue;
         }
         for (position, number) in &shelf.alive {
-            let placed = &model.placed[&(queue.base().0, *position)];
+            let place = (queue.base().0, *position);
+            let Some(placed) = model.placed.get(&place) else {
+                panic!(
+                    "message {number} is written at {place:?} to save memory, and never was there"
+                );
+            };
             let is_right = placed.left.is_none() && !placed.durable;
             assert!(
                 is_right && placed.sent.number == *number,
