@@ -13,6 +13,7 @@ mod expiration;
 mod facts;
 mod hosted;
 mod origins;
+mod pattern;
 mod ports;
 pub mod queue;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use self::{
     access::{PasswordHash, User, Users},
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     facts::BadFact,
+    pattern::{BadPattern, Pattern},
     ports::{Journal, Outbox, Timer},
     recovery::{Backlog, Restoring},
     routing::{Binding, Destination},
