@@ -51,7 +51,9 @@ impl Backend for BrokerBackend {
     fn execute(&mut self, request: Request, now: Moment) -> Option<Answer> {
         let client = &mut self.client;
         Some(match request {
-            Request::Login(login) => Answer::Admitted(client.login(&login.user, &login.password)),
+            Request::Login(login) => {
+                Answer::Admitted(client.login(&login.user, Some(&login.password)))
+            }
             Request::OpenVirtualHost(name) => Answer::Opened(client.open(&name)),
             Request::Publish(publications) => Answer::Published(self.publish(publications, now)),
             Request::Settle(settlements) => {
