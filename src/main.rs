@@ -53,6 +53,7 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
         let outcome = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
+            () = server.asked_to_stop() => Ok(()),
             failure = server.failed() => Err(failure),
         };
         tracing::info!("stopping: closing the clients' connections");
@@ -76,7 +77,12 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
         Some(folder) => format!("data in {}", folder.display()),
         None => "ephemeral".to_owned(),
     };
-    writeln!(out, "Leveret {version} is ready: amqp on {}; {kept}", addresses.join(", "))?;
+    write!(out, "Leveret {version} is ready: amqp on {}; ", addresses.join(", "))?;
+    let management: Vec<_> = server.management_addresses().iter().map(ToString::to_string).collect();
+    if !management.is_empty() {
+        write!(out, "management on {}; ", management.join(", "))?;
+    }
+    writeln!(out, "{kept}")?;
     let time = timestamp();
     writeln!(out, "{time} [info] <0.1.0> Server startup complete; 0 plugins started.")?;
     out.flush()

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod backend;
+mod control;
 mod entropy;
 mod establish;
 mod journal;
@@ -21,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::alarms::Alarms;
 use self::{
     alarms::{Gauges, Machine},
+    control::{Control, Doors},
     journal::StoreJournal,
     ports::ConnectionOutbox,
     promises::Promises,
@@ -64,11 +66,17 @@ pub enum StartError {
     UserName { name: String, cause: NameTooLong },
     #[error("there is no address to listen on")]
     NoListener,
+    #[error("cannot make the control socket {}: {cause}", path.display())]
+    ControlSocket { path: PathBuf, cause: io::Error },
+    #[error("another process listens on the control socket {}", path.display())]
+    ControlSocketInUse { path: PathBuf },
 }
 
 /// A running broker. Dropping it stops it at once; [`Server::stop`] lets the clients know.
 pub struct Server {
     addresses: Vec<SocketAddr>,
+    management: Vec<SocketAddr>,
+    control: Arc<Control>,
     clients: Arc<Clients>,
     alarms: Arc<Alarms>,
     stop: CancellationToken,
@@ -96,11 +104,16 @@ impl Server {
         let timer = Arc::<Timers>::clone(&timers);
         let (broker, journal) = establish::open_broker(config, timer, alarms.pressure(), clock)?;
         let listeners = bind(&config.listen).await?;
-        let addresses = listeners.iter().map(|(_, address)| *address).collect();
+        let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
+        let doors = Doors::bind(config).await?;
+        let management = doors.addresses();
         let start_storage = |journal| start_storage(journal, &broker, config, clock);
         let storage = journal.clone().map(start_storage).transpose()?;
 
         let settings = session_settings(config);
+        let instruments = (Arc::clone(&alarms), Arc::clone(&gauges));
+        let control = Control::new(config, &broker, journal.clone(), clock, instruments);
+        let control = Arc::new(control.listening(&addresses, &management));
         let reception = Arc::new(FrontDesk { broker: Arc::clone(&broker), journal, settings });
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -111,15 +124,26 @@ impl Server {
             let (reception, clients) = (Arc::clone(&reception), Arc::clone(&clients));
             tasks.spawn(listener.run(reception, clients, stop.clone()));
         }
+        doors.open(&control, (&tasks, &stop));
         if let Some(storage) = &storage {
             storage.watch(&clients, &alarms, (&tasks, &stop));
         }
-        Ok(Self { addresses, clients, alarms, stop, tasks, storage })
+        Ok(Self { addresses, management, control, clients, alarms, stop, tasks, storage })
     }
 
     /// Where it listens, in the order of the configuration, with the ports that were taken.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where the control plane listens for HTTP.
+    pub fn management_addresses(&self) -> &[SocketAddr] {
+        &self.management
+    }
+
+    /// Returns when an operator has asked the node to stop.
+    pub async fn asked_to_stop(&self) {
+        self.control.asked_to_stop().await;
     }
 
     /// Returns what has happened once the data directory has failed. Nothing is confirmed any more

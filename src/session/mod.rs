@@ -45,7 +45,9 @@ use self::{
     request::{Answer, Event, Request},
     tuning::Tuning,
 };
-pub use self::{authentication::Mechanism, farewell::Disposition, settings::Settings};
+pub use self::{
+    authentication::Mechanism, exception::words_of, farewell::Disposition, settings::Settings,
+};
 use crate::{
     model::{ConnectionId, Delivery, Moment},
     wire::method::ConnectionUnblocked,

@@ -1,0 +1,281 @@
+//! The control plane's way to the node, and the doors through which operators come.
+
+use std::{
+    fmt,
+    fs::{self, DirBuilder, Permissions},
+    io,
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Alarms, StartError, alarms::Gauges, entropy, journal::StoreJournal, lacks_address};
+use crate::{
+    admin::{self, Durable, Listening, Names, Node, Readings},
+    broker::{Broker, Client, Outbox},
+    config::{Config, Limit},
+    model::{ConnectionId, ConsumerId, Delivery, LogPosition, Moment, Refusal},
+    net::Clock,
+    session,
+};
+
+/// The node, as the control plane sees it.
+pub(super) struct Control {
+    broker: Arc<Broker>,
+    journal: Option<Arc<StoreJournal>>,
+    clock: Clock,
+    started: Moment,
+    alarms: Arc<Alarms>,
+    gauges: Arc<dyn Gauges>,
+    names: Names,
+    listeners: Vec<Listening>,
+    next_client: AtomicU64,
+    asked_to_stop: CancellationToken,
+}
+
+/// Operators' own connections are numbered from here, beyond all clients.
+const FIRST_CLIENT: u64 = 1 << 62;
+
+impl Control {
+    pub(super) fn new(
+        config: &Config,
+        broker: &Arc<Broker>,
+        journal: Option<Arc<StoreJournal>>,
+        clock: Clock,
+        (alarms, gauges): (Arc<Alarms>, Arc<dyn Gauges>),
+    ) -> Self {
+        let names = Names {
+            node: config.node_name.clone(),
+            cluster: config.cluster_name.clone(),
+            product: config.product.clone(),
+            version: config.product_version.clone(),
+            data_dir: config.data_dir.as_ref().map(|folder| folder.display().to_string()),
+        };
+        Self {
+            broker: Arc::clone(broker),
+            journal,
+            clock,
+            started: clock.now(),
+            alarms,
+            gauges,
+            names,
+            listeners: Vec::new(),
+            next_client: AtomicU64::new(FIRST_CLIENT),
+            asked_to_stop: CancellationToken::new(),
+        }
+    }
+
+    /// The same, which can tell where the node listens.
+    pub(super) fn listening(mut self, amqp: &[SocketAddr], http: &[SocketAddr]) -> Self {
+        let of = |protocol, addresses: &[SocketAddr]| {
+            let listening = |address: &SocketAddr| Listening { protocol, address: *address };
+            addresses.iter().map(listening).collect::<Vec<_>>()
+        };
+        self.listeners = [of("amqp", amqp), of("http", http)].concat();
+        self
+    }
+
+    pub(super) async fn asked_to_stop(&self) {
+        self.asked_to_stop.cancelled().await;
+    }
+}
+
+impl Node for Control {
+    fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    fn entropy(&self) -> u128 {
+        entropy::draw()
+    }
+
+    fn durable(&self, position: LogPosition) -> Durable {
+        match self.journal.clone() {
+            Some(journal) => Box::pin(async move { journal.reach(position).await }),
+            None => Box::pin(async { Ok(()) }),
+        }
+    }
+
+    fn client(&self) -> Client {
+        let id = ConnectionId(self.next_client.fetch_add(1, Ordering::Relaxed));
+        Broker::client(&self.broker, id, Arc::new(Nowhere), true, entropy::draw())
+    }
+
+    fn words(&self, refusal: &Refusal) -> (u16, String) {
+        session::words_of(refusal)
+    }
+
+    fn names(&self) -> &Names {
+        &self.names
+    }
+
+    fn uptime(&self) -> Duration {
+        self.clock.now().since_epoch().saturating_sub(self.started.since_epoch())
+    }
+
+    fn listeners(&self) -> Vec<Listening> {
+        self.listeners.clone()
+    }
+
+    fn readings(&self) -> Readings {
+        let limits = self.alarms.limits();
+        let (memory_alarm, disk_alarm) = self.alarms.are_on();
+        Readings {
+            memory_used: self.gauges.memory_used(),
+            memory_limit: limits.memory,
+            disk_free: self.gauges.disk_free(),
+            disk_free_limit: limits.disk,
+            memory_alarm,
+            disk_alarm,
+        }
+    }
+
+    fn set_memory_watermark(&self, watermark: Limit) {
+        self.alarms.set_memory_watermark(watermark, &*self.gauges);
+    }
+
+    fn set_disk_free_limit(&self, limit: Limit) {
+        self.alarms.set_disk_free_limit(limit, &*self.gauges);
+    }
+
+    fn stop(&self) {
+        self.asked_to_stop.cancel();
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Control").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+/// The outbox of a client to whom nothing is ever delivered.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Outbox for Nowhere {
+    fn deliver(&self, deliveries: &mut Vec<Delivery>) {
+        deliveries.clear();
+    }
+
+    fn consumer_cancelled(&self, _: ConsumerId) {}
+
+    fn close(&self, _: String) {}
+}
+
+/// The sockets of the control plane, bound and not yet served.
+pub(super) struct Doors {
+    http: Vec<(TcpListener, SocketAddr)>,
+    local: Option<(UnixListener, OwnPath)>,
+}
+
+impl Doors {
+    pub(super) async fn bind(config: &Config) -> Result<Self, StartError> {
+        // Nobody asked for these by name: another broker of this machine may have them.
+        let may_be_taken = config.management == Config::usual_management();
+        let mut http = Vec::new();
+        for &address in &config.management {
+            let refused = |cause| StartError::Listen { address, cause };
+            match TcpListener::bind(address).await {
+                Ok(listener) => {
+                    let bound = listener.local_addr().map_err(refused)?;
+                    http.push((listener, bound));
+                }
+                Err(error) if may_be_taken && lacks_address(&error) => {}
+                Err(error) if may_be_taken => {
+                    tracing::warn!(%address, %error, "no management there");
+                }
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        let local = match &config.control_socket {
+            Some(path) => bind_local(path).await?,
+            None => None,
+        };
+        Ok(Self { http, local })
+    }
+
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.http.iter().map(|(_, address)| *address).collect()
+    }
+
+    /// Lets operators in.
+    pub(super) fn open(
+        self,
+        control: &Arc<Control>,
+        (tasks, stop): (&TaskTracker, &CancellationToken),
+    ) {
+        let node: Arc<dyn Node> = Arc::<Control>::clone(control);
+        let router = admin::router(node);
+        let service = || admin::Service::new(router.clone(), tasks.clone(), stop.clone());
+        for (listener, address) in self.http {
+            tracing::info!(
+                "Management plugin: HTTP (non-TLS) listener started on port {}",
+                address.port()
+            );
+            tasks.spawn(service().run(admin::Door::Tcp(listener)));
+        }
+        if let Some((listener, path)) = self.local {
+            let service = service();
+            tasks.spawn(async move {
+                service.run(admin::Door::Local(listener)).await;
+                drop(path);
+            });
+        }
+    }
+}
+
+/// The path of a socket that this process has made; gone when it is dropped.
+struct OwnPath(PathBuf);
+
+impl Drop for OwnPath {
+    fn drop(&mut self) {
+        let _it_may_be_gone = fs::remove_file(&self.0);
+    }
+}
+
+/// Octets of a socket's path, by Linux's `sockaddr_un`.
+const LONGEST_PATH: usize = 107;
+
+/// A socket that only this process's user may open. One that nobody listens on any more is
+/// replaced.
+async fn bind_local(path: &Path) -> Result<Option<(UnixListener, OwnPath)>, StartError> {
+    // It is made in a folder of its own: at no moment may others open it.
+    let workshop = path.with_file_name(format!(".{}", std::process::id()));
+    let unfinished = workshop.join("s");
+    if path.as_os_str().len().max(unfinished.as_os_str().len()) > LONGEST_PATH {
+        let path = path.display();
+        tracing::warn!(%path, "no control socket: its path has more than {LONGEST_PATH} octets");
+        return Ok(None);
+    }
+    let failed = |cause| StartError::ControlSocket { path: path.to_owned(), cause };
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(StartError::ControlSocketInUse { path: path.to_owned() });
+    }
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
+        return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "it is no socket")));
+    }
+    let _left_by_an_earlier_life = fs::remove_dir_all(&workshop);
+    let make = || -> io::Result<UnixListener> {
+        DirBuilder::new().mode(0o700).create(&workshop)?;
+        let listener = UnixListener::bind(&unfinished)?;
+        fs::set_permissions(&unfinished, Permissions::from_mode(0o600))?;
+        fs::rename(&unfinished, path)?;
+        Ok(listener)
+    };
+    let made = make();
+    let _nothing_is_in_it = fs::remove_dir_all(&workshop);
+    made.map(|listener| Some((listener, OwnPath(path.to_owned())))).map_err(failed)
+}
