@@ -8,13 +8,14 @@ use thiserror::Error;
 use super::{
     Authority, Broker, Permission, TopicPermission, User,
     facts::{self, Fact, Key},
+    presence::Present,
     routing::Binding,
     topology::{Change, ExchangeRecord, QueueRecord, Topology},
     virtual_host::VirtualHost,
 };
 use crate::model::{
-    Batch, ExchangeName, FieldValue, LogPosition, Moment, ShortString, VirtualHostName,
-    VirtualHostOptions,
+    Batch, ConnectionId, ExchangeName, FieldValue, LogPosition, Moment, ShortString,
+    VirtualHostName, VirtualHostOptions,
 };
 
 /// What an operator named and is not there.
@@ -24,6 +25,16 @@ pub enum Missing {
     User(ShortString),
     #[error("there is no virtual host '{0}'")]
     VirtualHost(VirtualHostName),
+}
+
+/// A connection, as the broker knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionView {
+    pub id: ConnectionId,
+    pub user: ShortString,
+    pub virtual_host: VirtualHostName,
+    /// How many it has open.
+    pub channels: u64,
 }
 
 /// A user's permission in a virtual host.
@@ -203,6 +214,23 @@ impl Broker {
     /// among them.
     pub fn bindings(&self, home: &VirtualHostName) -> Option<Vec<Arc<Binding>>> {
         self.virtual_host(home).map(|home| home.topology().bindings().cloned().collect())
+    }
+
+    /// The connections that have opened a virtual host, the oldest first.
+    pub fn connections(&self) -> Vec<ConnectionView> {
+        let all = self.presence.all().into_iter();
+        let view = |(id, Present { user, home: virtual_host, channels, .. })| ConnectionView {
+            id,
+            user,
+            virtual_host,
+            channels,
+        };
+        all.map(view).collect()
+    }
+
+    /// Tells a connection to end for this reason; says whether it was there.
+    pub fn close_connection(&self, connection: ConnectionId, reason: &str) -> bool {
+        self.presence.close_one(connection, reason)
     }
 
     /// All global parameters, by name.

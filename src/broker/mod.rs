@@ -14,6 +14,7 @@ mod expiration;
 mod facts;
 mod hosted;
 mod origins;
+mod pace;
 mod parameters;
 mod pattern;
 mod ports;
@@ -38,10 +39,11 @@ use dashmap::DashMap;
 
 pub use self::{
     access::{Authority, Directory, Hashing, PasswordHash, Permission, TopicPermission, User},
-    administration::{Missing, PermissionView, TopicPermissionView},
+    administration::{ConnectionView, Missing, PermissionView, TopicPermissionView},
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     facts::BadFact,
     origins::Origins,
+    pace::{RateAlgorithm, RateLimits},
     pattern::{BadPattern, Pattern},
     ports::{Journal, Outbox, Timer},
     recovery::{Backlog, Restoring},
@@ -79,6 +81,9 @@ pub struct Broker {
     /// The directory, or what is asked in its place.
     authority: Arc<dyn Authority>,
     presence: Presence,
+    /// Connections that may be open; none is no limit.
+    connection_max: Option<u64>,
+    rate_limits: RateLimits,
     parameters: Parameters,
     timer: Arc<dyn Timer>,
     /// Absent: nothing survives the broker.
@@ -104,6 +109,8 @@ impl Broker {
             authority: Arc::<Directory>::clone(&directory),
             directory,
             presence: Presence::default(),
+            connection_max: None,
+            rate_limits: RateLimits::default(),
             parameters: Parameters::default(),
             timer,
             journal,
@@ -111,6 +118,13 @@ impl Broker {
             replies: client::ReplyRegistry::default(),
             saves_memory: Arc::default(),
         }
+    }
+
+    /// The same broker, which lets so many connections in at most, each of which may publish so
+    /// fast.
+    #[must_use]
+    pub fn limiting(self, connection_max: Option<u64>, rate_limits: RateLimits) -> Self {
+        Self { connection_max, rate_limits, ..self }
     }
 
     /// The same broker, which asks `authority` who may come in and what they may do.

@@ -115,6 +115,10 @@ pub enum Refusal {
     VirtualHostFull { virtual_host: VirtualHostName, user: ShortString, limit: u64 },
     /// The user has as many connections as he may have.
     TooManyConnections { user: ShortString, limit: u64 },
+    /// The user's connections have as many channels as they may have together.
+    TooManyChannels { user: ShortString, limit: u64 },
+    /// The node has as many connections as it may have.
+    NodeFull { limit: u64 },
     /// The virtual host of the queue to be declared has as many queues as it may have.
     TooManyQueues { queue: Resource, limit: u64 },
 }

@@ -1,8 +1,10 @@
 //! Puts the broker together: binds its sockets, makes its parts, starts them, stops them.
 
 mod alarms;
+mod attempts;
 mod backend;
 mod control;
+mod connections;
 mod entropy;
 mod establish;
 mod journal;
@@ -14,7 +16,13 @@ mod storage;
 mod tests;
 mod timers;
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,6 +31,9 @@ pub use self::alarms::Alarms;
 use self::{
     alarms::{Gauges, Machine},
     control::{Control, Doors},
+    attempts::Attempts,
+    backend::Desk,
+    connections::Connections,
     journal::StoreJournal,
     ports::ConnectionOutbox,
     promises::Promises,
@@ -111,10 +122,16 @@ impl Server {
         let storage = journal.clone().map(start_storage).transpose()?;
 
         let settings = session_settings(config);
+        let reception = Arc::new(FrontDesk {
+            broker: Arc::clone(&broker),
+            journal: journal.clone(),
+            settings,
+            attempts: Arc::default(),
+            connections: Arc::default(),
+        });
         let instruments = (Arc::clone(&alarms), Arc::clone(&gauges));
         let control = Control::new(config, &broker, journal.clone(), clock, instruments);
         let control = Arc::new(control.listening(&addresses, &management));
-        let reception = Arc::new(FrontDesk { broker: Arc::clone(&broker), journal, settings });
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         alarms::watch(&alarms, config, &gauges, (&tasks, &stop));
@@ -200,6 +217,8 @@ struct FrontDesk {
     broker: Arc<Broker>,
     journal: Option<Arc<StoreJournal>>,
     settings: Arc<Settings>,
+    attempts: Arc<Attempts>,
+    connections: Arc<Connections>,
 }
 
 impl Reception for FrontDesk {
@@ -212,7 +231,12 @@ impl Reception for FrontDesk {
         let to_journal = |journal| Promises::new(journal, Arc::clone(&outbox));
         let promises = self.journal.clone().map(to_journal);
         let (session, client) = enter(&self.broker, settings, &outbox, origin, now);
-        Conversation::new(session, BrokerBackend::new(client, promises), outbox)
+        let desk = Desk {
+            peer,
+            attempts: Arc::clone(&self.attempts),
+            connections: Arc::clone(&self.connections),
+        };
+        Conversation::new(session, BrokerBackend::new(client, promises, desk), outbox)
     }
 }
 
@@ -226,7 +250,10 @@ pub(crate) fn conversation(
     now: Moment,
 ) -> Conversation<BrokerBackend> {
     let (session, client) = enter(broker, settings, &outbox, origin, now);
-    Conversation::new(session, BrokerBackend::new(client, None), outbox)
+    let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let peer = Peer { connection: origin.0, remote: nowhere, local: nowhere };
+    let desk = Desk { peer, attempts: Arc::default(), connections: Arc::default() };
+    Conversation::new(session, BrokerBackend::new(client, None, desk), outbox)
 }
 
 fn enter(

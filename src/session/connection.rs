@@ -8,7 +8,7 @@ use super::{
     batch::Batch,
     consumers::Consumers,
     outgoing::Outgoing,
-    request::{Operation, Replenishment, Request},
+    request::{Introduction, Operation, Replenishment, Request},
     settings::Settings,
 };
 use crate::model::{
@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) arena: BytesMut,
     /// The client understands `basic.cancel` from the server.
     pub(super) notify_cancel: bool,
+    /// What the client has said of itself so far; its virtual host is opened with it.
+    pub(super) introduction: Introduction,
     requests: VecDeque<(Request, Then)>,
     clean: Vec<u16>,
     /// Queues that may try a channel whose shared limit has room again.
@@ -58,6 +60,7 @@ impl Connection {
             names: Names::new(entropy),
             arena: BytesMut::new(),
             notify_cancel: false,
+            introduction: Introduction::default(),
             requests: VecDeque::new(),
             clean: Vec::new(),
             resumed: Vec::new(),

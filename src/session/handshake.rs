@@ -11,7 +11,7 @@ use super::{
     authentication::Mechanism,
     connection::Connection,
     exception::{Exception, Fault, MethodId, NO_METHOD},
-    request::{Login, Request},
+    request::{Introduction, Login, Opening, Request},
     settings::Settings,
     tuning::{self, Tuning},
 };
@@ -191,6 +191,12 @@ impl Handshake {
             (Self::TuneOk(state), Method::ConnectionTuneOk(tune_ok)) => {
                 let agreed = Tuning::agree(&connection.settings, &tune_ok).ok_or(Broken::Rule)?;
                 connection.outgoing.limit_frames_to(agreed.frame_max);
+                connection.introduction = Introduction {
+                    channel_max: agreed.channel_max,
+                    frame_max: agreed.frame_max,
+                    heartbeat: agreed.heartbeat,
+                    ..std::mem::take(&mut connection.introduction)
+                };
                 step = Step::Tuned(agreed);
                 Self::Open(ExpectOpen { capabilities: state.capabilities, tuning: agreed })
             }
@@ -247,6 +253,8 @@ impl ExpectStartOk {
         let login = login.ok_or(Broken::Rule)?;
         let capabilities = Capabilities::of(&start_ok.client_properties);
         connection.notify_cancel = capabilities.consumer_cancel_notify;
+        connection.introduction.mechanism = login.mechanism.clone();
+        connection.introduction.client_properties = start_ok.client_properties.detached();
         connection.ask(Request::Login(login.clone()));
         Ok(ExpectAdmission { login, capabilities })
     }
@@ -254,7 +262,9 @@ impl ExpectStartOk {
 
 impl ExpectOpen {
     fn accept(&self, open: ConnectionOpen, connection: &mut Connection) -> ExpectWelcome {
-        connection.ask(Request::OpenVirtualHost(open.virtual_host));
+        let introduction = std::mem::take(&mut connection.introduction);
+        let opening = Opening { virtual_host: open.virtual_host.detached(), introduction };
+        connection.ask(Request::OpenVirtualHost(Box::new(opening)));
         ExpectWelcome { capabilities: self.capabilities, tuning: self.tuning }
     }
 }

@@ -3,24 +3,33 @@
 mod confirming;
 mod consuming;
 mod declaring;
+mod pacing;
 mod publishing;
 mod replies;
 mod rights;
 mod routes;
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
 
 #[cfg(test)]
 pub(super) use self::replies::REPLY_QUEUE;
-pub(super) use self::replies::ReplyRegistry;
 pub use self::{
     consuming::{Purpose, TakenMessage},
     declaring::DeclaredQueue,
 };
+pub(super) use self::{pacing::Meters, replies::ReplyRegistry};
 
-use self::{confirming::Confirming, publishing::Transaction, routes::RouteCache};
+use self::{confirming::Confirming, pacing::Pacing, publishing::Transaction, routes::RouteCache};
 use super::{
-    Broker, access::Grants, hosted::Hosted, ports::Outbox, presence::Present,
+    Broker,
+    access::Grants,
+    hosted::Hosted,
+    ports::Outbox,
+    presence::{Present, Room},
     virtual_host::VirtualHost,
 };
 use crate::model::{
@@ -42,8 +51,12 @@ pub struct Client {
     grants: Grants,
     /// Acts for the node's operator: there is no right that it needs.
     is_unrestricted: bool,
+    /// Those that were counted.
+    channels: BTreeSet<ChannelNumber>,
     home: Option<Arc<VirtualHost>>,
     routes: RouteCache,
+    /// Absent before a virtual host is open.
+    pacing: Option<Pacing>,
     transactions: BTreeMap<ChannelNumber, Transaction>,
     /// The names under which the channels' consumers of direct replies are reached.
     reply_names: BTreeMap<ChannelNumber, ShortString>,
@@ -69,8 +82,10 @@ impl Client {
             user: ShortString::default(),
             grants: Grants::default(),
             is_unrestricted: false,
+            channels: BTreeSet::new(),
             home: None,
             routes: RouteCache::default(),
+            pacing: None,
             transactions: BTreeMap::new(),
             reply_names: BTreeMap::new(),
             awaited: LogPosition::default(),
@@ -133,19 +148,24 @@ impl Client {
     pub fn open(&mut self, name: &VirtualHostName) -> Result<(), Refusal> {
         let home = self.broker.virtual_host(name);
         let home = home.ok_or_else(|| Refusal::VirtualHostNotFound(name.clone()))?;
-        let in_home = home.topology().options().limits.most(Limit::Connections);
-        let of_user = self.broker.authority.limit(&self.user, Limit::Connections);
+        let room = Room {
+            in_node: self.broker.connection_max,
+            in_home: home.topology().options().limits.most(Limit::Connections),
+            of_user: self.broker.authority.limit(&self.user, Limit::Connections),
+        };
         let present = Present {
             user: self.user.clone(),
             home: home.name.clone(),
             outbox: Arc::clone(&self.outbox),
+            channels: 0,
         };
-        self.broker.presence.enter(self.id, present, (in_home, of_user))?;
+        let (of_user, of_home) = self.broker.presence.enter(self.id, present, room)?;
         let entered = self.find_home(name);
         if entered.is_err() {
             self.broker.presence.leave(self.id);
         }
         self.home = Some(entered?);
+        self.pacing = Some(Pacing::new(of_user, of_home));
         Ok(())
     }
 
@@ -159,6 +179,17 @@ impl Client {
         Err(Refusal::VirtualHostDenied { virtual_host: name.clone(), user: self.user.clone() })
     }
 
+    /// Counts a new channel.
+    ///
+    /// # Errors
+    /// When the user has as many as may be.
+    pub fn open_channel(&mut self, channel: ChannelNumber) -> Result<(), Refusal> {
+        let limit = self.broker.authority.limit(&self.user, Limit::Channels);
+        self.broker.presence.open_channel(self.id, limit)?;
+        self.channels.insert(channel);
+        Ok(())
+    }
+
     /// Ends the channel's stay: its consumers are detached, what its transaction holds is dropped.
     pub fn close_channel(
         &mut self,
@@ -166,6 +197,9 @@ impl Client {
         consumers: &[(QueueId, ConsumerId)],
         now: Moment,
     ) {
+        if self.channels.remove(&channel) {
+            self.broker.presence.close_channel(self.id);
+        }
         self.roll_back(channel);
         self.confirming.forget(channel);
         for &(queue, consumer) in consumers {

@@ -29,6 +29,11 @@ pub(super) struct RouteVersion {
     pub(super) rights: u64,
 }
 
+impl RouteVersion {
+    /// The version of what was never looked up.
+    pub(super) const UNKNOWN: Self = Self { topology: u64::MAX, rights: u64::MAX };
+}
+
 /// What a route depends on: exchange and routing key, and where one ends and the other begins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Address {

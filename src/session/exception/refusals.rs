@@ -58,6 +58,13 @@ pub(super) fn words(refusal: &Refusal) -> (Code, String) {
         Refusal::TooManyConnections { user, limit } => {
             (Code::NotAllowed, too_many_connections(user, *limit))
         }
+        Refusal::TooManyChannels { user, limit } => {
+            (Code::NotAllowed, too_many_channels(user, *limit))
+        }
+        Refusal::NodeFull { limit } => {
+            let text = format!("connection refused: node connection limit ({limit}) is reached");
+            (Code::NotAllowed, text)
+        }
         Refusal::LoginRefused => (Code::AccessRefused, "Login was refused".into()),
         Refusal::NotKept { cause } => (Code::InternalError, format!("the store failed: {cause}")),
         Refusal::InvalidProperties => (Code::InternalError, String::new()),
@@ -120,6 +127,13 @@ fn no_entry(virtual_host: &VirtualHostName, user: &ShortString) -> String {
 
 fn too_many_connections(user: &ShortString, limit: u64) -> String {
     format!("connection refused for user '{user}': user connection limit ({limit}) is reached")
+}
+
+fn too_many_channels(user: &ShortString, limit: u64) -> String {
+    format!(
+        "number of channels opened for user '{user}' has reached the maximum allowed user limit of \
+         {limit}"
+    )
 }
 
 /// Client libraries look for `exclusive` and `locked` in it.
