@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{client::REPLY_QUEUE, *};
 use crate::model::{
-    ChannelCredit, ChannelNumber, Delivery, FieldTable, FieldValue, Properties, Publication,
-    Published, ShortString,
+    ChannelCredit, ChannelNumber, ConsumerTag, Delivery, FieldTable, FieldValue, Properties,
+    Publication, Published, ShortString,
 };
 
 /// A world that nobody listens in.
@@ -123,6 +123,7 @@ fn replies_to_a_requester_that_does_not_read_are_limited() {
     let purpose = Purpose {
         queue: QueueName::from_static("amq.rabbitmq.reply-to"),
         consumer,
+        tag: ConsumerTag::from_static("tag"),
         acknowledge: false,
         exclusive: false,
         prefetch: 0,
