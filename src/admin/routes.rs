@@ -2,11 +2,29 @@
 
 use axum::http::Method;
 
-use super::{answer::{Failure, Reply}, basics, call::Call, operator::Role};
+use super::{
+    answer::{Failure, Reply},
+    basics,
+    call::Call,
+    connections, definitions, health, limits, nodes,
+    operator::Role,
+    overview, parameters, permissions, topic_permissions, users, virtual_hosts,
+};
 
 /// Every route there is; each resource adds its own.
 const TABLE: &[&[Route]] = &[
     basics::ROUTES,
+    connections::ROUTES,
+    definitions::ROUTES,
+    health::ROUTES,
+    limits::ROUTES,
+    nodes::ROUTES,
+    overview::ROUTES,
+    parameters::ROUTES,
+    permissions::ROUTES,
+    topic_permissions::ROUTES,
+    users::ROUTES,
+    virtual_hosts::ROUTES,
 ];
 
 /// One path, as `users/:user/permissions`, and what may be done there.

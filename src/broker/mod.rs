@@ -39,7 +39,7 @@ use dashmap::DashMap;
 
 pub use self::{
     access::{Authority, Directory, Hashing, PasswordHash, Permission, TopicPermission, User},
-    administration::{ConnectionView, Missing, PermissionView, TopicPermissionView},
+    administration::{ConnectionView, Missing, PermissionView, TopicPermissionView, Totals},
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     facts::BadFact,
     origins::Origins,

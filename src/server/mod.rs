@@ -42,7 +42,8 @@ use self::{
 };
 pub(crate) use self::{backend::BrokerBackend, establish::make_broker};
 use crate::{
-    broker::{BadFact, Broker, Client},
+    admin::BadDefinitions,
+    broker::{BadFact, BadPattern, Broker, Client},
     config::Config,
     model::{ConnectionId, Moment, NameTooLong},
     net::{Clients, Clock, Conversation, Listener, Outbox, Peer, Reception},
@@ -77,6 +78,10 @@ pub enum StartError {
     UserName { name: String, cause: NameTooLong },
     #[error("there is no address to listen on")]
     NoListener,
+    #[error("default_permissions: {cause}")]
+    DefaultPermissions { cause: BadPattern },
+    #[error(transparent)]
+    Definitions(#[from] BadDefinitions),
     #[error("cannot make the control socket {}: {cause}", path.display())]
     ControlSocket { path: PathBuf, cause: io::Error },
     #[error("another process listens on the control socket {}", path.display())]
@@ -114,6 +119,9 @@ impl Server {
         let timers = Arc::new(Timers::default());
         let timer = Arc::<Timers>::clone(&timers);
         let (broker, journal) = establish::open_broker(config, timer, alarms.pressure(), clock)?;
+        let instruments = (Arc::clone(&alarms), Arc::clone(&gauges));
+        let control = Control::new(config, &broker, journal.clone(), clock, instruments);
+        control.load_definitions(config)?;
         let listeners = bind(&config.listen).await?;
         let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
         let doors = Doors::bind(config).await?;
@@ -129,9 +137,9 @@ impl Server {
             attempts: Arc::default(),
             connections: Arc::default(),
         });
-        let instruments = (Arc::clone(&alarms), Arc::clone(&gauges));
-        let control = Control::new(config, &broker, journal.clone(), clock, instruments);
-        let control = Arc::new(control.listening(&addresses, &management));
+        let control = control.listening(&addresses, &management);
+        let control =
+            Arc::new(control.watching(&reception.connections, &reception.attempts));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         alarms::watch(&alarms, config, &gauges, (&tasks, &stop));
