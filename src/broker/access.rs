@@ -50,6 +50,12 @@ impl Users {
             && (from_here || !self.only_from_here.contains(name))
     }
 
+    /// Whether there is such a user, who may connect from where he does. Somebody else has to have
+    /// found out that it is he.
+    pub(super) fn knows(&self, name: &[u8], from_here: bool) -> bool {
+        self.read().contains_key(name) && (from_here || !self.only_from_here.contains(name))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.read().is_empty()
     }
@@ -187,6 +193,14 @@ mod tests {
     fn a_loopback_user_comes_in_from_this_machine_only() {
         assert!(users().admits(b"guest", b"guest", true));
         assert!(!users().admits(b"guest", b"guest", false));
+    }
+
+    #[test]
+    fn who_needs_no_password_must_still_be_known_and_in_the_right_place() {
+        assert!(users().knows(b"anna", false));
+        assert!(users().knows(b"guest", true));
+        assert!(!users().knows(b"guest", false));
+        assert!(!users().knows(b"nobody", true));
     }
 
     #[test]

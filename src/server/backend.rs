@@ -5,7 +5,7 @@ use crate::{
     broker::{self, Binding, Client, Destination, ExchangeDeclaration, Purpose, QueueDeclaration},
     model::{ChannelNumber, Confirmed, ConnectionId, Moment, Publication, Published, Refusal},
     net::Backend,
-    session::request::{self, Answer, Operation, Reply, Request},
+    session::request::{self, Answer, Credential, Login, Operation, Reply, Request},
 };
 
 /// One connection's way to the broker.
@@ -51,7 +51,11 @@ impl Backend for BrokerBackend {
     fn execute(&mut self, request: Request, now: Moment) -> Option<Answer> {
         let client = &mut self.client;
         Some(match request {
-            Request::Login(login) => Answer::Admitted(client.login(&login.user, &login.password)),
+            Request::Login(Login { user, credential, .. }) => Answer::Admitted(match credential {
+                Credential::Password(password) => client.login(&user, &password),
+                Credential::Certificate => client.login_by_certificate(&user),
+                Credential::Nothing => Err(Refusal::LoginRefused),
+            }),
             Request::OpenVirtualHost(name) => Answer::Opened(client.open(&name)),
             Request::Publish(publications) => Answer::Published(self.publish(publications, now)),
             Request::Settle(settlements) => {

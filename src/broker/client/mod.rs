@@ -92,6 +92,19 @@ impl Client {
         Ok(())
     }
 
+    /// Lets in the user for whom a certificate speaks: no password is asked.
+    ///
+    /// # Errors
+    /// [`Refusal::LoginRefused`], whatever the reason.
+    pub fn login_by_certificate(&mut self, user: &[u8]) -> Result<(), Refusal> {
+        let name = ShortString::new(user.to_vec().into()).map_err(|_| Refusal::LoginRefused)?;
+        if !self.broker.users.knows(user, self.from_here) {
+            return Err(Refusal::LoginRefused);
+        }
+        self.user = name;
+        Ok(())
+    }
+
     /// Makes `name` this connection's virtual host.
     ///
     /// # Errors
