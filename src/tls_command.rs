@@ -55,6 +55,9 @@ fn make(hosts: &[String], clients: &[String], days: u32) -> Result<Vec<File>, St
     files.extend(in_files("ca", authority.pair()));
     files.extend(in_files("server", server));
     for (number, client) in clients.iter().enumerate() {
+        if clients[..number].contains(client) {
+            return Err(format!("two clients have the name `{client}`"));
+        }
         if client.is_empty() || client.contains(['/', '\0']) {
             return Err(format!("`{client}` cannot name a client: it is part of a file's name"));
         }

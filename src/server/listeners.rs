@@ -45,7 +45,7 @@ impl Listeners {
         let Some(tls) = self.tls.clone() else { return };
         let stop = stop.clone();
         tasks.spawn(async move {
-            while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+            while tokio::time::timeout(LOOK, stop.cancelled()).await.is_err() {
                 let tls = Arc::clone(&tls);
                 // Files may lie on a slow disk.
                 let _ = tokio::task::spawn_blocking(move || tls.reload_if_changed()).await;
