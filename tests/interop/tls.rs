@@ -204,11 +204,7 @@ async fn new_certificates_are_served_while_old_connections_go_on() {
     let mut broker = Secured::start(&ours, "");
     let roots = ours.read("ca_certificate.pem");
     let old = soon(lapin(&broker, &ours, false)).await;
-    let served = async |port| {
-        let stream = shake_hands(port, &roots, None).await.unwrap();
-        let certificates = stream.get_ref().1.peer_certificates().unwrap();
-        certificates[0].to_vec()
-    };
+    let served = async |port| served(("localhost", port), &roots).await;
     let first = served(broker.port).await;
     ours.issue("server", Identity::Server(&["localhost".to_owned()]), Lifetime::days(3));
     broker.process.signal("HUP");
@@ -220,6 +216,33 @@ async fn new_certificates_are_served_while_old_connections_go_on() {
     broker.process.line(PATIENCE, |line| line.contains("stay as they were: there is no private"));
     assert_eq!(served(broker.port).await, second);
     soon(old.create_channel()).await;
+}
+
+/// The certificate that a client meets who asks for this host.
+async fn served(host: (&str, u16), roots: &str) -> Vec<u8> {
+    let stream = shake_hands(host, roots, None).await.unwrap();
+    let certificates = stream.get_ref().1.peer_certificates().unwrap();
+    certificates[0].to_vec()
+}
+
+#[tokio::test]
+async fn who_asks_for_another_host_meets_its_certificate() {
+    let ours = Certificates::new();
+    let other = Identity::Server(&["other.example".to_owned()]);
+    ours.issue("other", other, Lifetime::days(1));
+    let directory = &ours.directory;
+    let settings = format!(
+        "ssl_options.sni.1.hostname = other.example\n\
+         ssl_options.sni.1.certfile = {directory}/other_certificate.pem\n\
+         ssl_options.sni.1.keyfile = {directory}/other_key.pem\n"
+    );
+    let broker = Secured::start(&ours, &settings);
+    let roots = ours.read("ca_certificate.pem");
+    let usual = served(("localhost", broker.port), &roots).await;
+    assert_ne!(served(("other.example", broker.port), &roots).await, usual);
+    assert_eq!(served(("127.0.0.1", broker.port), &roots).await, usual);
+    let stranger = shake_hands(("nobody.example", broker.port), &roots, None).await.unwrap_err();
+    assert!(stranger.to_string().contains("not valid for name"), "it is served: {stranger}");
 }
 
 #[test]

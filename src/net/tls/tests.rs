@@ -4,12 +4,20 @@ use std::{
     env, fs,
     path::PathBuf,
     process,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::{
+    RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, UnixTime, pem::PemObject},
+};
 
-use super::{Authority, Identity, Lifetime, PeerCertificate, Tls, files::Stamps};
+use super::{Authority, Identity, Lifetime, PeerCertificate, Tls, files::Stamps, verifier};
 use crate::config::{self, AlternativeName, CertificateLogin, LoginFrom, NamedCertificate};
 
 /// Made by OpenSSL; the expectations are what RabbitMQ 3.10 says of them.
@@ -207,10 +215,37 @@ fn a_server_certificate_that_has_expired_is_served_all_the_same() {
 }
 
 #[test]
+fn a_chain_is_as_long_as_the_depth_allows() {
+    let key = || KeyPair::generate().unwrap();
+    let authority = |name| {
+        let mut wanted = CertificateParams::default();
+        wanted.distinguished_name.push(DnType::OrganizationName, name);
+        wanted.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        wanted
+    };
+    let root = CertifiedIssuer::self_signed(authority("root"), key()).unwrap();
+    let middle = CertifiedIssuer::signed_by(authority("middle"), key(), &root).unwrap();
+    let client = CertificateParams::default().signed_by(&key(), &middle).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(root.der().clone()).unwrap();
+    let check = |depth, is_good: bool| {
+        let settings = config::Tls { verify_peer: true, depth, ..config::Tls::default() };
+        let provider = Arc::new(ring::default_provider());
+        let verifier = verifier::make(roots.clone(), &provider, &settings).unwrap();
+        let sent = [middle.der().clone()];
+        let judged = verifier.verify_client_cert(client.der(), &sent, UnixTime::now());
+        assert_eq!(judged.is_ok(), is_good, "{depth}: {judged:?}");
+    };
+    check(0, false);
+    check(1, true);
+    check(10, true);
+}
+
+#[test]
 fn bad_files_leave_the_old_certificates_in_place() {
     let files = Files::new();
     let tls = Tls::new(files.settings.clone()).unwrap();
-    let served = || tls.read(|current| std::sync::Arc::as_ptr(&current.configuration));
+    let served = || tls.read(|current| Arc::as_ptr(&current.configuration));
     let first = served();
     tls.reload_if_changed();
     assert_eq!(served(), first, "nothing has changed");

@@ -56,8 +56,8 @@ impl ClientCertVerifier for Shallow {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        // Some clients send the root, too, which is no intermediate certificate.
-        let between = intermediates.iter().filter(|der| !is_root(der)).count();
+        // Some clients send the root, too; and who issues to himself does not count (RFC 5280 §6.1).
+        let between = intermediates.iter().filter(|der| !is_self_issued(der)).count();
         if between > self.depth {
             return Err(CertificateError::UnknownIssuer.into());
         }
@@ -87,7 +87,7 @@ impl ClientCertVerifier for Shallow {
     }
 }
 
-fn is_root(der: &CertificateDer<'_>) -> bool {
+fn is_self_issued(der: &CertificateDer<'_>) -> bool {
     X509Certificate::from_der(der).is_ok_and(|(_, certificate)| {
         certificate.subject().as_raw() == certificate.issuer().as_raw()
     })

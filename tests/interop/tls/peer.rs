@@ -16,9 +16,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Shakes hands, which under TLS 1.3 ends before the server has judged the certificate.
+/// Shakes hands with `host`, which under TLS 1.3 ends before the server has judged the certificate.
 pub(crate) async fn shake_hands(
-    port: u16,
+    (host, port): (&str, u16),
     roots: &str,
     identity: Option<&Certificates>,
 ) -> io::Result<TlsStream<TcpStream>> {
@@ -39,7 +39,7 @@ pub(crate) async fn shake_hands(
         }
     };
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let name = ServerName::try_from("localhost").unwrap();
+    let name = ServerName::try_from(host.to_owned()).unwrap();
     let connector = TlsConnector::from(Arc::new(config));
     timeout(PATIENCE, connector.connect(name, stream)).await.expect("it is answered")
 }
@@ -50,7 +50,7 @@ pub(crate) async fn enter(
     roots: &str,
     identity: Option<&Certificates>,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let mut stream = shake_hands(port, roots, identity).await?;
+    let mut stream = shake_hands(("localhost", port), roots, identity).await?;
     stream.write_all(b"AMQP\0\0\x09\x01").await?;
     let mut start = [0; 11];
     timeout(PATIENCE, stream.read_exact(&mut start)).await.expect("it is answered")?;
