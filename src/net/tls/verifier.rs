@@ -56,7 +56,7 @@ impl ClientCertVerifier for Shallow {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        // Some clients send the root, too; and who issues to himself does not count (RFC 5280 §6.1).
+        // Some clients send the root, too: who issues to himself does not count (RFC 5280 §6.1).
         let between = intermediates.iter().filter(|der| !is_self_issued(der)).count();
         if between > self.depth {
             return Err(CertificateError::UnknownIssuer.into());
