@@ -52,8 +52,8 @@ impl Backend for BrokerBackend {
         let client = &mut self.client;
         Some(match request {
             Request::Login(Login { user, credential, .. }) => Answer::Admitted(match credential {
-                Credential::Password(password) => client.login(&user, &password),
-                Credential::Certificate => client.login_by_certificate(&user),
+                Credential::Password(password) => client.login(&user, Some(&password)),
+                Credential::Certificate => client.login(&user, None),
                 Credential::Nothing => Err(Refusal::LoginRefused),
             }),
             Request::OpenVirtualHost(name) => Answer::Opened(client.open(&name)),

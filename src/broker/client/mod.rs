@@ -5,6 +5,7 @@ mod consuming;
 mod declaring;
 mod publishing;
 mod replies;
+mod rights;
 mod routes;
 
 use std::{collections::BTreeMap, mem, sync::Arc};
@@ -18,9 +19,12 @@ pub use self::{
 };
 
 use self::{confirming::Confirming, publishing::Transaction, routes::RouteCache};
-use super::{Broker, hosted::Hosted, ports::Outbox, virtual_host::VirtualHost};
+use super::{
+    Broker, access::Grants, hosted::Hosted, ports::Outbox, presence::Present,
+    virtual_host::VirtualHost,
+};
 use crate::model::{
-    ChannelNumber, ConnectionId, ConsumerId, LogPosition, Moment, Names, QueueId, QueueName,
+    ChannelNumber, ConnectionId, ConsumerId, Limit, LogPosition, Moment, Names, QueueId, QueueName,
     Refusal, ShortString, VirtualHostName,
 };
 
@@ -35,6 +39,7 @@ pub struct Client {
     /// Draws the names that nobody may guess.
     names: Names,
     user: ShortString,
+    grants: Grants,
     home: Option<Arc<VirtualHost>>,
     routes: RouteCache,
     transactions: BTreeMap<ChannelNumber, Transaction>,
@@ -60,6 +65,7 @@ impl Client {
             from_here,
             names: Names::new(entropy),
             user: ShortString::default(),
+            grants: Grants::default(),
             home: None,
             routes: RouteCache::default(),
             transactions: BTreeMap::new(),
@@ -79,40 +85,64 @@ impl Client {
         mem::take(&mut self.awaited)
     }
 
-    /// Lets the user in.
+    /// Lets the user in. Without a password the way here has proven who it is, as a certificate
+    /// does.
     ///
     /// # Errors
     /// [`Refusal::LoginRefused`], whatever the reason: it tells an attacker nothing.
-    pub fn login(&mut self, user: &[u8], password: &[u8]) -> Result<(), Refusal> {
+    pub fn login(&mut self, user: &[u8], password: Option<&[u8]>) -> Result<(), Refusal> {
         let name = ShortString::new(user.to_vec().into()).map_err(|_| Refusal::LoginRefused)?;
-        if !self.broker.users.admits(user, password, self.from_here) {
+        let may_be_there = self.from_here || self.broker.may_be_elsewhere(user);
+        if !self.broker.authority.admits(user, password) || !may_be_there {
             return Err(Refusal::LoginRefused);
         }
         self.user = name;
         Ok(())
     }
 
-    /// Lets in the user for whom a certificate speaks: no password is asked.
+    /// Takes up the work of a user who has logged in elsewhere, as an operator does who asks for
+    /// something to be declared: it counts as no connection.
     ///
     /// # Errors
-    /// [`Refusal::LoginRefused`], whatever the reason.
-    pub fn login_by_certificate(&mut self, user: &[u8]) -> Result<(), Refusal> {
-        let name = ShortString::new(user.to_vec().into()).map_err(|_| Refusal::LoginRefused)?;
-        if !self.broker.users.knows(user, self.from_here) {
-            return Err(Refusal::LoginRefused);
-        }
-        self.user = name;
+    /// [`Refusal::VirtualHostNotFound`], [`Refusal::VirtualHostDenied`].
+    pub fn act_as(&mut self, user: ShortString, home: &VirtualHostName) -> Result<(), Refusal> {
+        self.user = user;
+        self.home = Some(self.find_home(home)?);
         Ok(())
     }
 
     /// Makes `name` this connection's virtual host.
     ///
     /// # Errors
-    /// [`Refusal::VirtualHostNotFound`].
+    /// [`Refusal::VirtualHostNotFound`]; when it or the user has too many connections; when the
+    /// user has no permission there.
     pub fn open(&mut self, name: &VirtualHostName) -> Result<(), Refusal> {
         let home = self.broker.virtual_host(name);
-        self.home = Some(home.ok_or_else(|| Refusal::VirtualHostNotFound(name.clone()))?);
+        let home = home.ok_or_else(|| Refusal::VirtualHostNotFound(name.clone()))?;
+        let in_home = home.topology().options().limits.most(Limit::Connections);
+        let of_user = self.broker.authority.limit(&self.user, Limit::Connections);
+        let present = Present {
+            user: self.user.clone(),
+            home: home.name.clone(),
+            outbox: Arc::clone(&self.outbox),
+        };
+        self.broker.presence.enter(self.id, present, (in_home, of_user))?;
+        let entered = self.find_home(name);
+        if entered.is_err() {
+            self.broker.presence.leave(self.id);
+        }
+        self.home = Some(entered?);
         Ok(())
+    }
+
+    /// The virtual host, if it is there and the user has a permission in it.
+    fn find_home(&self, name: &VirtualHostName) -> Result<Arc<VirtualHost>, Refusal> {
+        let home = self.broker.virtual_host(name);
+        let home = home.ok_or_else(|| Refusal::VirtualHostNotFound(name.clone()))?;
+        if self.broker.authority.may_enter(&self.user, name) {
+            return Ok(home);
+        }
+        Err(Refusal::VirtualHostDenied { virtual_host: name.clone(), user: self.user.clone() })
     }
 
     /// Ends the channel's stay: its consumers are detached, what its transaction holds is dropped.
@@ -133,6 +163,7 @@ impl Client {
     /// Ends the connection's stay: its exclusive queues are deleted.
     pub fn leave(&mut self, now: Moment) {
         let Some(home) = self.home.take() else { return };
+        self.broker.presence.leave(self.id);
         let own: Vec<_> = home.topology().queues_of(self.id).map(|queue| queue.id).collect();
         for queue in own {
             self.broker.delete_queue(queue, now);
