@@ -47,7 +47,12 @@ use self::{
     request::{Answer, Event, Request},
     tuning::Tuning,
 };
-pub use self::{authentication::Mechanism, farewell::Disposition, pace::Pace, settings::Settings};
+pub use self::{
+    authentication::{Identity, Mechanism},
+    farewell::Disposition,
+    pace::Pace,
+    settings::Settings,
+};
 use crate::{
     model::{ConnectionId, Delivery, Moment},
     wire::method::ConnectionUnblocked,
@@ -108,6 +113,13 @@ impl Session {
             handshake_deadline,
             is_admitted: false,
         }
+    }
+
+    /// The same, for a client of whom the connection below tells more.
+    #[must_use]
+    pub fn identified(mut self, identity: Identity) -> Self {
+        self.connection.identity = identity;
+        self
     }
 
     /// Where the shell reads the socket into. [`Self::received`] says that it has.
