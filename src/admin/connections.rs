@@ -14,7 +14,10 @@ use crate::model::LogPosition;
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new("connections", &[get(Role::Operator, list)]),
-    Route::new("connections/:connection", &[get(Role::Operator, show), delete(Role::Operator, close)]),
+    Route::new(
+        "connections/:connection",
+        &[get(Role::Operator, show), delete(Role::Operator, close)],
+    ),
     Route::new(
         "connections/username/:user",
         &[get(Role::Operator, list_of_user), delete(Role::Operator, close_of_user)],
@@ -137,7 +140,8 @@ fn to_json(call: &Call, connection: &Connection) -> Value {
         "timeout": connection.heartbeat,
         "connected_at": since,
     });
-    if let Some(name) = client_properties.lookup("connection_name").and_then(|name| name.as_text()) {
+    if let Some(name) = client_properties.lookup("connection_name").and_then(|name| name.as_text())
+    {
         object["user_provided_name"] = name.text().into();
     }
     let nothing = NO_TLS.iter().map(|key| ((*key).to_owned(), Value::Null));
@@ -150,6 +154,11 @@ fn to_json(call: &Call, connection: &Connection) -> Value {
 
 /// What is said of a connection over TLS.
 const NO_TLS: &[&str] = &[
-    "ssl_protocol", "ssl_key_exchange", "ssl_cipher", "ssl_hash", "peer_cert_subject",
-    "peer_cert_issuer", "peer_cert_validity",
+    "ssl_protocol",
+    "ssl_key_exchange",
+    "ssl_cipher",
+    "ssl_hash",
+    "peer_cert_subject",
+    "peer_cert_issuer",
+    "peer_cert_validity",
 ];

@@ -91,9 +91,8 @@ async fn answer(State(gate): State<Arc<Gate>>, request: Request<HttpBody>) -> Re
     let Matched { operation, parts, query } = matched;
     let node = Arc::clone(&gate.node);
     let call = Call { node, operator, peer, parts, query, headers: head.headers, body };
-    let answered = unhurried(move || {
-        (operation.handler)(&call).and_then(|reply| call.finish(reply))
-    });
+    let answered =
+        unhurried(move || (operation.handler)(&call).and_then(|reply| call.finish(reply)));
     match answered.await {
         Ok(reply) => gate.promise(reply).await,
         Err(failure) => failed(&failure),

@@ -81,8 +81,7 @@ fn alarms_on(call: &Call) -> Vec<Value> {
 }
 
 fn port_listener(call: &Call) -> Result<Reply, Failure> {
-    let port: u16 =
-        call.text("port")?.parse().map_err(|_| Failure::bad_request("Invalid port"))?;
+    let port: u16 = call.text("port")?.parse().map_err(|_| Failure::bad_request("Invalid port"))?;
     let listeners = call.node.listeners();
     let mut ports: Vec<_> = listeners.iter().map(|each| each.address.port()).collect();
     if ports.contains(&port) {

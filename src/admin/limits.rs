@@ -52,9 +52,7 @@ fn of_homes(call: &Call) -> Result<Reply, Failure> {
 fn of_users(call: &Call) -> Result<Reply, Failure> {
     let users = call.broker().users().into_iter();
     let limited = users.filter(|(_, user)| !user.limits.is_empty());
-    let item = |(name, user): (crate::model::ShortString, crate::broker::User)| {
-        json!({ "user": name.text(), "value": to_json(&user.limits) })
-    };
+    let item = |(name, user): (crate::model::ShortString, crate::broker::User)| json!({ "user": name.text(), "value": to_json(&user.limits) });
     Ok(Reply::list(limited.map(item).collect()))
 }
 

@@ -1,13 +1,18 @@
 //! What the control plane asks of the node beyond its broker.
 
-use std::{fmt, future::Future, net::{IpAddr, SocketAddr}, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     broker::{Broker, Client},
     config::Limit,
-    model::{
-        ConnectionId, FieldTable, LogPosition, Moment, Refusal, ShortString, VirtualHostName,
-    },
+    model::{ConnectionId, FieldTable, LogPosition, Moment, Refusal, ShortString, VirtualHostName},
 };
 
 /// Ends when everything up to a position survives a crash, or tells why it never will.

@@ -93,24 +93,40 @@ fn node(call: &Call) -> Value {
 }
 
 fn auth_mechanisms() -> Value {
-    let mechanisms = [
-        ("PLAIN", "SASL PLAIN authentication mechanism"),
-        ("AMQPLAIN", "QPid AMQPLAIN mechanism"),
-    ];
-    let mechanism = |(name, description): (&str, &str)| {
-        json!({ "name": name, "description": description, "enabled": true })
-    };
+    let mechanisms =
+        [("PLAIN", "SASL PLAIN authentication mechanism"), ("AMQPLAIN", "QPid AMQPLAIN mechanism")];
+    let mechanism = |(name, description): (&str, &str)| json!({ "name": name, "description": description, "enabled": true });
     mechanisms.into_iter().map(mechanism).collect()
 }
 
 /// What RabbitMQ tells apart; here it is one heap.
 const MEMORY_PARTS: &[&str] = &[
-    "connection_readers", "connection_writers", "connection_channels", "connection_other",
-    "queue_procs", "queue_slave_procs", "quorum_queue_procs", "quorum_queue_dlx_procs",
-    "stream_queue_procs", "stream_queue_replica_reader_procs", "stream_queue_coordinator_procs",
-    "plugins", "other_proc", "metrics", "mgmt_db", "mnesia", "metadata_store",
-    "metadata_store_ets", "quorum_ets", "other_ets", "binary", "msg_index", "code", "atom",
-    "allocated_unused", "reserved_unallocated",
+    "connection_readers",
+    "connection_writers",
+    "connection_channels",
+    "connection_other",
+    "queue_procs",
+    "queue_slave_procs",
+    "quorum_queue_procs",
+    "quorum_queue_dlx_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+    "stream_queue_coordinator_procs",
+    "plugins",
+    "other_proc",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "metadata_store",
+    "metadata_store_ets",
+    "quorum_ets",
+    "other_ets",
+    "binary",
+    "msg_index",
+    "code",
+    "atom",
+    "allocated_unused",
+    "reserved_unallocated",
 ];
 
 fn memory(call: &Call) -> Result<Reply, Failure> {

@@ -27,11 +27,8 @@ pub(super) const ROUTES: &[Route] = &[
     ),
 ];
 
-const OPERATIONS: &[Operation] = &[
-    get(Role::Policymaker, show),
-    put(Role::Policymaker, set),
-    delete(Role::Policymaker, remove),
-];
+const OPERATIONS: &[Operation] =
+    &[get(Role::Policymaker, show), put(Role::Policymaker, set), delete(Role::Policymaker, remove)];
 
 /// The component of the limits of virtual hosts, and the only name in it.
 pub(super) const VHOST_LIMITS: &str = "vhost-limits";
@@ -87,8 +84,7 @@ fn set(call: &Call) -> Result<Reply, Failure> {
 fn remove(call: &Call) -> Result<Reply, Failure> {
     find(call)?;
     let home = call.home()?;
-    let written =
-        limits::change_home(call.broker(), &home, |limits| *limits = Limits::default());
+    let written = limits::change_home(call.broker(), &home, |limits| *limits = Limits::default());
     Ok(Reply::done(written))
 }
 

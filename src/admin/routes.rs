@@ -82,10 +82,7 @@ pub(super) const fn delete(role: Role, handler: Handler) -> Operation {
 pub(super) type Parts = Vec<(&'static str, Vec<u8>)>;
 
 impl Route {
-    pub(super) const fn new(
-        pattern: &'static str,
-        operations: &'static [Operation],
-    ) -> Self {
+    pub(super) const fn new(pattern: &'static str, operations: &'static [Operation]) -> Self {
         Self { pattern, operations }
     }
 

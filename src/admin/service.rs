@@ -65,11 +65,17 @@ impl Door {
             Self::Tcp(listener) => {
                 let (stream, remote) = listener.accept().await?;
                 let is_from_here = remote.ip().to_canonical().is_loopback();
-                Ok((Stream::Tcp(stream), Peer { is_from_here, is_trusted: false, address: Some(remote.ip()) }))
+                Ok((
+                    Stream::Tcp(stream),
+                    Peer { is_from_here, is_trusted: false, address: Some(remote.ip()) },
+                ))
             }
             Self::Local(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Local(stream), Peer { is_from_here: true, is_trusted: true, address: None }))
+                Ok((
+                    Stream::Local(stream),
+                    Peer { is_from_here: true, is_trusted: true, address: None },
+                ))
             }
         }
     }

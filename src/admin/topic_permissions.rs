@@ -80,11 +80,7 @@ fn remove(call: &Call) -> Result<Reply, Failure> {
     Ok(Reply::done(written))
 }
 
-fn of_place(
-    call: &Call,
-    user: &ShortString,
-    home: &VirtualHostName,
-) -> Vec<TopicPermissionView> {
+fn of_place(call: &Call, user: &ShortString, home: &VirtualHostName) -> Vec<TopicPermissionView> {
     let mut all = call.broker().topic_permissions();
     all.retain(|held| held.user == *user && held.virtual_host == *home);
     all

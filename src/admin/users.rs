@@ -135,9 +135,7 @@ fn password(object: &Map<String, Value>, entropy: u128) -> Result<Option<Passwor
             Err(_) => Err(Failure::bad_request(vec!["not_base64", hash])),
         },
         // A password that nobody knows: logging in with one is impossible.
-        (None | Some(""), None) => {
-            Ok(Some(PasswordHash::new(strong, &secret.to_le_bytes(), salt)))
-        }
+        (None | Some(""), None) => Ok(Some(PasswordHash::new(strong, &secret.to_le_bytes(), salt))),
         (Some(password), None) => Ok(Some(PasswordHash::new(strong, password.as_bytes(), salt))),
     }
 }

@@ -43,7 +43,6 @@ pub use self::{
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     facts::BadFact,
     origins::Origins,
-    pace::{RateAlgorithm, RateLimits},
     pattern::{BadPattern, Pattern},
     ports::{Journal, Outbox, Timer},
     recovery::{Backlog, Restoring},
@@ -62,7 +61,7 @@ use self::{
 };
 use crate::model::{
     Batch, ConnectionId, ConsumerId, LogPosition, Message, Moment, Position, PropertyView, QueueId,
-    QueueName, Refusal, VirtualHostName,
+    QueueName, RateLimits, Refusal, VirtualHostName,
 };
 
 /// Enqueued under the same locks: messages times queues. So nobody waits for long at a queue.

@@ -24,7 +24,7 @@ use super::{
     connections::Connections,
     entropy,
     journal::StoreJournal,
-    lacks_address,
+    listeners::lacks_address,
 };
 use crate::{
     admin::{self, BadDefinitions, Connection, Durable, Listening, Names, Node, Readings},
@@ -88,12 +88,17 @@ impl Control {
     }
 
     /// The same, which can tell where the node listens.
-    pub(super) fn listening(mut self, amqp: &[SocketAddr], http: &[SocketAddr]) -> Self {
+    pub(super) fn listening(
+        mut self,
+        plain: &[SocketAddr],
+        secured: &[SocketAddr],
+        http: &[SocketAddr],
+    ) -> Self {
         let of = |protocol, addresses: &[SocketAddr]| {
             let listening = |address: &SocketAddr| Listening { protocol, address: *address };
             addresses.iter().map(listening).collect::<Vec<_>>()
         };
-        self.listeners = [of("amqp", amqp), of("http", http)].concat();
+        self.listeners = [of("amqp", plain), of("amqp/ssl", secured), of("http", http)].concat();
         self
     }
 

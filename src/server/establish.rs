@@ -45,7 +45,9 @@ pub(crate) fn make_broker(
 }
 
 fn new_broker(config: &Config, timer: Arc<dyn Timer>, journal: Option<Arc<dyn Journal>>) -> Broker {
-    Broker::new(timer, Directory::new(&config.loopback_users), journal)
+    let directory = Directory::new(&config.loopback_users);
+    let broker = Broker::new(timer, directory, journal);
+    broker.limiting(config.quota.connections, config.quota.rates)
 }
 
 /// Where nothing is yet, makes the first virtual host and the first user. If a crash takes them
@@ -54,9 +56,7 @@ fn new_broker(config: &Config, timer: Arc<dyn Timer>, journal: Option<Arc<dyn Jo
 /// Whoever brings definitions brings users and virtual hosts of his own (RabbitMQ 3.10).
 fn establish(broker: &Broker, config: &Config) -> Result<(), StartError> {
     if !config.definitions.is_empty() {
-        tracing::info!(
-            "Will not seed default virtual host and user: have definitions to load..."
-        );
+        tracing::info!("Will not seed default virtual host and user: have definitions to load...");
         return Ok(());
     }
     let name = &config.default_virtual_host;

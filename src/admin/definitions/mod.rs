@@ -120,11 +120,7 @@ fn uploaded(call: &Call) -> Result<bytes::Bytes, Failure> {
 }
 
 /// Checks everything, and only then changes anything.
-fn import(
-    node: &dyn Node,
-    text: &[u8],
-    only: Option<&VirtualHostName>,
-) -> Result<Reply, Failure> {
+fn import(node: &dyn Node, text: &[u8], only: Option<&VirtualHostName>) -> Result<Reply, Failure> {
     let document: Map<String, Value> = match text {
         b"" => Map::new(),
         _ => serde_json::from_slice(text)

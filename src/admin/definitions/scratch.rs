@@ -64,10 +64,7 @@ impl Rehearsal<'_> {
 
 /// What is there already stays as it is, and what leads nowhere is left out (RabbitMQ 3.10).
 pub(super) fn is_passed_over(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::NotFound(_) | Refusal::Inequivalent { .. } | Refusal::Locked(_)
-    )
+    matches!(refusal, Refusal::NotFound(_) | Refusal::Inequivalent { .. } | Refusal::Locked(_))
 }
 
 /// The record with a number of its own.
