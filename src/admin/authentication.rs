@@ -11,7 +11,10 @@ use super::{
     routes::Parts,
     service::Peer,
 };
-use crate::{broker::Broker, model::{ShortString, VirtualHostName}};
+use crate::{
+    broker::Broker,
+    model::{ShortString, VirtualHostName},
+};
 
 /// Why a request is not answered.
 #[derive(Debug)]

@@ -12,7 +12,10 @@ use super::{
     query::Query,
     routes::{Route, get, post, put},
 };
-use crate::{broker::Broker, model::{FieldValue, ShortString}};
+use crate::{
+    broker::Broker,
+    model::{FieldValue, ShortString},
+};
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new("whoami", &[get(Role::Operator, who_am_i)]),

@@ -21,7 +21,7 @@ use super::{
     authentication::{self, Barred},
     call::Call,
     node::Node,
-    operator::Operator,
+    operator::{Operator, Role},
     path,
     query::Query,
     routes::{Operation, Parts, Route},
@@ -73,8 +73,17 @@ async fn answer(State(gate): State<Arc<Gate>>, request: Request<HttpBody>) -> Re
     let admitted = admit(&gate, peer, &head.headers, matched).await;
     let (matched, operator) = match admitted {
         Ok(admitted) => admitted,
-        Err(barred) => return barred_response(barred),
+        Err(barred) => {
+            if !matches!(barred, Barred::Unknown) {
+                let delay = gate.node.note_login(peer.address, false);
+                tokio::time::sleep(delay).await;
+            }
+            return barred_response(barred);
+        }
     };
+    if matches!(operator, Operator::User { .. }) && matched.operation.role != Role::Public {
+        gate.node.note_login(peer.address, true);
+    }
     let body = match gate.read(body).await {
         Ok(body) => body,
         Err(failure) => return failed(&failure),
@@ -82,9 +91,8 @@ async fn answer(State(gate): State<Arc<Gate>>, request: Request<HttpBody>) -> Re
     let Matched { operation, parts, query } = matched;
     let node = Arc::clone(&gate.node);
     let call = Call { node, operator, peer, parts, query, headers: head.headers, body };
-    let answered = unhurried(move || {
-        (operation.handler)(&call).and_then(|reply| call.finish(reply))
-    });
+    let answered =
+        unhurried(move || (operation.handler)(&call).and_then(|reply| call.finish(reply)));
     match answered.await {
         Ok(reply) => gate.promise(reply).await,
         Err(failure) => failed(&failure),

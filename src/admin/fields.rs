@@ -3,7 +3,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::answer::Failure;
-use crate::model::{FieldTable, FieldValue, LongString, ShortString};
+use crate::model::{DEEPEST, FieldTable, FieldValue, LongString, ShortString};
 
 /// A value as JSON shows it. What is no text is shown with its octets replaced.
 pub(super) fn to_json(value: &FieldValue) -> Value {
@@ -36,30 +36,51 @@ pub(super) fn table_to_json(table: &FieldTable) -> Value {
 
 /// A value of JSON as clients of AMQP would have sent it; `null` is [`FieldValue::Void`].
 pub(super) fn from_json(value: &Value) -> Result<FieldValue, Failure> {
+    check_depth(value)?;
+    converted(value)
+}
+
+/// What lies deeper could not be read again.
+fn check_depth(value: &Value) -> Result<(), Failure> {
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+            Value::Object(pairs) => 1 + pairs.values().map(depth).max().unwrap_or(0),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        }
+    }
+    match depth(value) < DEEPEST / 2 {
+        true => Ok(()),
+        false => Err(Failure::bad_request("the value is nested too deep")),
+    }
+}
+
+fn converted(value: &Value) -> Result<FieldValue, Failure> {
     Ok(match value {
         Value::Null => FieldValue::Void,
         Value::Bool(value) => FieldValue::Boolean(*value),
         Value::Number(number) => from_number(number),
         Value::String(text) => FieldValue::LongString(LongString::from(text.as_str())),
         Value::Array(items) => {
-            FieldValue::Array(items.iter().map(from_json).collect::<Result<_, _>>()?)
+            FieldValue::Array(items.iter().map(converted).collect::<Result<_, _>>()?)
         }
         Value::Object(object) => FieldValue::Table(table_from_json(object)?),
     })
 }
 
-pub(super) fn table_from_json(object: &Map<String, Value>) -> Result<FieldTable, Failure> {
+fn table_from_json(object: &Map<String, Value>) -> Result<FieldTable, Failure> {
     let pair = |(name, value): (&String, &Value)| {
         let name = ShortString::try_from(name.as_str()).map_err(|_| {
             Failure::bad_request(format!("the name of an argument is too long: {name}"))
         })?;
-        Ok((name, from_json(value)?))
+        Ok((name, converted(value)?))
     };
     object.iter().map(pair).collect::<Result<Vec<_>, _>>().map(FieldTable::from_pairs)
 }
 
 /// Arguments of what is declared, in which RabbitMQ has no `null`.
 pub(super) fn arguments(value: Option<&Value>) -> Result<FieldTable, Failure> {
+    check_depth(value.unwrap_or(&Value::Null))?;
     match value {
         None | Some(Value::Null) => Ok(FieldTable::default()),
         // An empty list is what an empty object looks like to Erlang, and so to its tools.

@@ -61,8 +61,7 @@ fn page_and_size(page: &str, size: Option<&str>) -> Result<(usize, usize), Failu
     let page = page.parse().unwrap_or(0_usize);
     let size = size.map_or(USUAL_PAGE, |size| size.parse().unwrap_or(0));
     if page == 0 || !(1..=LARGEST_PAGE).contains(&size) {
-        let reason =
-            format!("Invalid pagination parameters: page number {page}, page size {size}");
+        let reason = format!("Invalid pagination parameters: page number {page}, page size {size}");
         return Err(failure("invalid_pagination_parameters", reason));
     }
     Ok((page, size))

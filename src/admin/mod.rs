@@ -21,9 +21,22 @@ mod routes;
 mod service;
 
 mod basics;
+mod connections;
+mod definitions;
+mod erlang;
+mod health;
+mod limits;
+mod nodes;
+mod overview;
+mod parameters;
+mod permissions;
+mod topic_permissions;
+mod users;
+mod virtual_hosts;
 
 pub use self::{
+    definitions::{BadDefinitions, load},
     dispatch::router,
-    node::{Durable, Listening, Names, Node, Readings},
+    node::{Connection, Durable, Listening, Names, Node, Readings},
     service::{Door, Peer, Service},
 };

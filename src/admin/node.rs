@@ -1,11 +1,18 @@
 //! What the control plane asks of the node beyond its broker.
 
-use std::{fmt, future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     broker::{Broker, Client},
     config::Limit,
-    model::{LogPosition, Moment, Refusal},
+    model::{ConnectionId, FieldTable, LogPosition, Moment, Refusal, ShortString, VirtualHostName},
 };
 
 /// Ends when everything up to a position survives a crash, or tells why it never will.
@@ -40,6 +47,22 @@ pub trait Node: fmt::Debug + Send + Sync + 'static {
 
     /// How much it has, and how much it may have.
     fn readings(&self) -> Readings;
+
+    /// The connections that have opened a virtual host, the oldest first.
+    fn connections(&self) -> Vec<Connection>;
+
+    /// Notes that somebody tried to log in over HTTP. The answer to one who failed is to wait for
+    /// the time that is returned.
+    fn note_login(&self, from: Option<IpAddr>, succeeded: bool) -> Duration;
+
+    /// Logins that were tried, by RabbitMQ's name of the protocol: how many succeeded and how many
+    /// failed.
+    fn login_attempts(&self) -> Vec<(&'static str, u64, u64)>;
+
+    fn forget_login_attempts(&self);
+
+    /// How much memory it may use before publishers are blocked, as it was set.
+    fn memory_watermark(&self) -> Limit;
 
     /// Sets how much memory it may use before publishers are blocked, until it is started again.
     fn set_memory_watermark(&self, watermark: Limit);
@@ -84,4 +107,24 @@ pub struct Readings {
     pub disk_free_limit: Option<u64>,
     pub memory_alarm: bool,
     pub disk_alarm: bool,
+    /// Files and sockets.
+    pub files_open: Option<u64>,
+    pub files_limit: Option<u64>,
+}
+
+/// A client's connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub id: ConnectionId,
+    pub user: ShortString,
+    pub virtual_host: VirtualHostName,
+    pub remote: SocketAddr,
+    pub local: SocketAddr,
+    pub since: Moment,
+    pub channels: u64,
+    pub mechanism: ShortString,
+    pub client_properties: FieldTable,
+    pub channel_max: u16,
+    pub frame_max: usize,
+    pub heartbeat: u16,
 }

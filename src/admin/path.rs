@@ -22,7 +22,8 @@ fn unescaped(mut octets: impl Iterator<Item = u8>) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     while let Some(octet) = octets.next() {
         if octet == b'%' {
-            let digits = [octets.next()?, octets.next()?].map(|digit| char::from(digit).to_digit(16));
+            let digits =
+                [octets.next()?, octets.next()?].map(|digit| char::from(digit).to_digit(16));
             let [Some(high), Some(low)] = digits else { return None };
             text.push((high << 4 | low) as u8);
         } else {

@@ -2,11 +2,29 @@
 
 use axum::http::Method;
 
-use super::{answer::{Failure, Reply}, basics, call::Call, operator::Role};
+use super::{
+    answer::{Failure, Reply},
+    basics,
+    call::Call,
+    connections, definitions, health, limits, nodes,
+    operator::Role,
+    overview, parameters, permissions, topic_permissions, users, virtual_hosts,
+};
 
 /// Every route there is; each resource adds its own.
 const TABLE: &[&[Route]] = &[
     basics::ROUTES,
+    connections::ROUTES,
+    definitions::ROUTES,
+    health::ROUTES,
+    limits::ROUTES,
+    nodes::ROUTES,
+    overview::ROUTES,
+    parameters::ROUTES,
+    permissions::ROUTES,
+    topic_permissions::ROUTES,
+    users::ROUTES,
+    virtual_hosts::ROUTES,
 ];
 
 /// One path, as `users/:user/permissions`, and what may be done there.
@@ -64,10 +82,7 @@ pub(super) const fn delete(role: Role, handler: Handler) -> Operation {
 pub(super) type Parts = Vec<(&'static str, Vec<u8>)>;
 
 impl Route {
-    pub(super) const fn new(
-        pattern: &'static str,
-        operations: &'static [Operation],
-    ) -> Self {
+    pub(super) const fn new(pattern: &'static str, operations: &'static [Operation]) -> Self {
         Self { pattern, operations }
     }
 

@@ -1,6 +1,6 @@
 //! The connections of HTTP: so many at most, none of which may dawdle.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -24,6 +24,8 @@ pub struct Peer {
     pub is_from_here: bool,
     /// May do everything: he could open the node's own socket.
     pub is_trusted: bool,
+    /// Whence he comes, if over a network.
+    pub address: Option<IpAddr>,
 }
 
 /// Connections at the same time; who comes then waits in the system's queue.
@@ -63,11 +65,17 @@ impl Door {
             Self::Tcp(listener) => {
                 let (stream, remote) = listener.accept().await?;
                 let is_from_here = remote.ip().to_canonical().is_loopback();
-                Ok((Stream::Tcp(stream), Peer { is_from_here, is_trusted: false }))
+                Ok((
+                    Stream::Tcp(stream),
+                    Peer { is_from_here, is_trusted: false, address: Some(remote.ip()) },
+                ))
             }
             Self::Local(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Local(stream), Peer { is_from_here: true, is_trusted: true }))
+                Ok((
+                    Stream::Local(stream),
+                    Peer { is_from_here: true, is_trusted: true, address: None },
+                ))
             }
         }
     }

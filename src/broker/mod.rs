@@ -40,11 +40,10 @@ use dashmap::DashMap;
 
 pub use self::{
     access::{Authority, Directory, Hashing, PasswordHash, Permission, TopicPermission, User},
-    administration::{ConnectionView, Missing, PermissionView, TopicPermissionView},
+    administration::{ConnectionView, Missing, PermissionView, TopicPermissionView, Totals},
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     facts::BadFact,
     origins::Origins,
-    pace::{RateAlgorithm, RateLimits},
     pattern::{BadPattern, Pattern},
     ports::{Journal, Outbox, Timer},
     recovery::{Backlog, Restoring},
@@ -64,7 +63,7 @@ use self::{
 };
 use crate::model::{
     Batch, ConnectionId, ConsumerId, LogPosition, Message, Moment, Position, PropertyView, QueueId,
-    QueueName, Refusal, VirtualHostName,
+    QueueName, RateLimits, Refusal, VirtualHostName,
 };
 
 /// Enqueued under the same locks: messages times queues. So nobody waits for long at a queue.

@@ -5,28 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::model::Moment;
-
-/// How a rate limit treats a burst.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RateAlgorithm {
-    /// A bucket that fills with tokens at the rate, one second's worth at most: who was quiet may
-    /// send so much at once.
-    #[default]
-    TokenBucket,
-    /// A bucket that leaks at the rate: what comes is spread evenly, and nothing is saved up.
-    LeakyBucket,
-}
-
-/// Rates of each connection, and how all rates are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RateLimits {
-    pub algorithm: RateAlgorithm,
-    /// Messages a second of one connection.
-    pub messages: Option<u64>,
-    /// Octets of bodies a second of one connection.
-    pub octets: Option<u64>,
-}
+use crate::model::{Moment, RateAlgorithm};
 
 /// What was let through one or several connections together, as the moment at which it would all
 /// have come at the rate (the generic cell rate algorithm of ATM Forum traffic management).
@@ -38,12 +17,11 @@ const BURST: Duration = Duration::from_secs(1);
 
 const NANOSECONDS: u128 = 1_000_000_000;
 
-impl RateAlgorithm {
-    fn tolerance(self) -> Duration {
-        match self {
-            Self::TokenBucket => BURST,
-            Self::LeakyBucket => Duration::ZERO,
-        }
+/// How much may have been saved up.
+fn tolerance(algorithm: RateAlgorithm) -> Duration {
+    match algorithm {
+        RateAlgorithm::TokenBucket => BURST,
+        RateAlgorithm::LeakyBucket => Duration::ZERO,
     }
 }
 
@@ -73,7 +51,7 @@ impl Meter {
                 Some(until.max(now).saturating_add(cost))
             });
         let until = Duration::from_nanos(before.max(now).saturating_add(cost));
-        Moment::from_unix(until.saturating_sub(algorithm.tolerance()))
+        Moment::from_unix(until.saturating_sub(tolerance(algorithm)))
     }
 }
 

@@ -93,3 +93,24 @@ impl FromIterator<(Limit, i64)> for Limits {
         Self(limits.into_iter().collect())
     }
 }
+
+/// How a rate limit treats a burst.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RateAlgorithm {
+    /// A bucket that fills with tokens at the rate, one second's worth at most: who was quiet may
+    /// send so much at once.
+    #[default]
+    TokenBucket,
+    /// A bucket that leaks at the rate: what comes is spread evenly, and nothing is saved up.
+    LeakyBucket,
+}
+
+/// Rates of each connection, and how all rates are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateLimits {
+    pub algorithm: RateAlgorithm,
+    /// Messages a second of one connection.
+    pub messages: Option<u64>,
+    /// Octets of bodies a second of one connection.
+    pub octets: Option<u64>,
+}

@@ -20,7 +20,7 @@ mod ranges;
 mod refusal;
 mod table;
 
-pub use access::{Limit, Limits, Right};
+pub use access::{Limit, Limits, RateAlgorithm, RateLimits, Right};
 pub use arguments::LONGEST_MS;
 pub use batch::{Batch, Entries, Entry, Meaningless, Spans, Targets, entries};
 pub use credit::ChannelCredit;

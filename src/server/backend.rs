@@ -13,7 +13,7 @@ use crate::{
     net::{Backend, Peer},
     session::{
         Pace,
-        request::{self, Answer, Login, Opening, Operation, Reply, Request},
+        request::{self, Answer, Credential, Login, Opening, Operation, Reply, Request},
     },
 };
 
@@ -45,7 +45,11 @@ impl BrokerBackend {
     /// Lets a user in. Who fails again and again is told so ever later.
     fn log_in(&mut self, login: &Login, now: Moment) -> Option<Answer> {
         let Desk { peer, attempts, .. } = &self.desk;
-        let admitted = self.client.login(&login.user, Some(&login.password));
+        let admitted = match &login.credential {
+            Credential::Password(password) => self.client.login(&login.user, Some(password)),
+            Credential::Certificate => self.client.login(&login.user, None),
+            Credential::Nothing => Err(Refusal::LoginRefused),
+        };
         if admitted.is_ok() {
             attempts.succeeded(Protocol::Amqp);
             return Some(Answer::Admitted(admitted));

@@ -4,11 +4,11 @@ use std::{
     fmt,
     fs::{self, DirBuilder, Permissions},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,10 +17,18 @@ use std::{
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Alarms, StartError, alarms::Gauges, entropy, journal::StoreJournal, lacks_address};
+use super::{
+    Alarms, StartError,
+    alarms::Gauges,
+    attempts::{Attempts, Protocol, Tally},
+    connections::Connections,
+    entropy,
+    journal::StoreJournal,
+    listeners::lacks_address,
+};
 use crate::{
-    admin::{self, Durable, Listening, Names, Node, Readings},
-    broker::{Broker, Client, Outbox},
+    admin::{self, BadDefinitions, Connection, Durable, Listening, Names, Node, Readings},
+    broker::{Broker, Client, ConnectionView, Outbox},
     config::{Config, Limit},
     model::{ConnectionId, ConsumerId, Delivery, LogPosition, Moment, Refusal},
     net::Clock,
@@ -37,6 +45,9 @@ pub(super) struct Control {
     gauges: Arc<dyn Gauges>,
     names: Names,
     listeners: Vec<Listening>,
+    connections: Arc<Connections>,
+    attempts: Arc<Attempts>,
+    watermark: Mutex<Limit>,
     next_client: AtomicU64,
     asked_to_stop: CancellationToken,
 }
@@ -68,19 +79,55 @@ impl Control {
             gauges,
             names,
             listeners: Vec::new(),
+            connections: Arc::default(),
+            attempts: Arc::default(),
+            watermark: Mutex::new(config.memory_watermark),
             next_client: AtomicU64::new(FIRST_CLIENT),
             asked_to_stop: CancellationToken::new(),
         }
     }
 
     /// The same, which can tell where the node listens.
-    pub(super) fn listening(mut self, amqp: &[SocketAddr], http: &[SocketAddr]) -> Self {
+    pub(super) fn listening(
+        mut self,
+        plain: &[SocketAddr],
+        secured: &[SocketAddr],
+        http: &[SocketAddr],
+    ) -> Self {
         let of = |protocol, addresses: &[SocketAddr]| {
             let listening = |address: &SocketAddr| Listening { protocol, address: *address };
             addresses.iter().map(listening).collect::<Vec<_>>()
         };
-        self.listeners = [of("amqp", amqp), of("http", http)].concat();
+        self.listeners = [of("amqp", plain), of("amqp/ssl", secured), of("http", http)].concat();
         self
+    }
+
+    /// The same, which knows who is connected and who tried to be.
+    pub(super) fn watching(
+        mut self,
+        connections: &Arc<Connections>,
+        attempts: &Arc<Attempts>,
+    ) -> Self {
+        self.connections = Arc::clone(connections);
+        self.attempts = Arc::clone(attempts);
+        self
+    }
+
+    /// Imports what the configuration names.
+    pub(super) fn load_definitions(&self, config: &Config) -> Result<(), BadDefinitions> {
+        if config.definitions.is_empty() {
+            return Ok(());
+        }
+        for path in &config.definitions {
+            admin::load(self, path)?;
+        }
+        let users: Vec<_> = self.broker.users().into_iter().map(|(name, _)| name).collect();
+        let users: Vec<_> = users.iter().map(ToString::to_string).collect();
+        match users.is_empty() {
+            true => tracing::warn!("the definitions have no user: nobody can log in"),
+            false => tracing::info!("users are: {}", users.join(", ")),
+        }
+        Ok(())
     }
 
     pub(super) async fn asked_to_stop(&self) {
@@ -139,10 +186,65 @@ impl Node for Control {
             disk_free_limit: limits.disk,
             memory_alarm,
             disk_alarm,
+            files_open: fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64),
+            files_limit: files_limit(),
         }
     }
 
+    fn connections(&self) -> Vec<Connection> {
+        let all = self.broker.connections().into_iter();
+        all.filter_map(|ConnectionView { id, user, virtual_host, channels }| {
+            let connected = self.connections.find(id)?;
+            let introduction = &connected.introduction;
+            Some(Connection {
+                id,
+                user,
+                virtual_host,
+                remote: canonical(connected.peer.remote),
+                local: canonical(connected.peer.local),
+                since: connected.since,
+                channels,
+                mechanism: introduction.mechanism.clone(),
+                client_properties: introduction.client_properties.clone(),
+                channel_max: introduction.channel_max,
+                frame_max: introduction.frame_max,
+                heartbeat: introduction.heartbeat,
+            })
+        })
+        .collect()
+    }
+
+    fn note_login(&self, from: Option<IpAddr>, succeeded: bool) -> Duration {
+        match from {
+            Some(from) if !succeeded => self.attempts.failed(Protocol::Http, from, self.now()),
+            _ => {
+                self.attempts.succeeded(Protocol::Http);
+                Duration::ZERO
+            }
+        }
+    }
+
+    fn login_attempts(&self) -> Vec<(&'static str, u64, u64)> {
+        let named = |(protocol, tally): (Protocol, Tally)| {
+            let name = match protocol {
+                Protocol::Amqp => "amqp091",
+                Protocol::Http => "http",
+            };
+            (name, tally.succeeded, tally.failed)
+        };
+        self.attempts.tallies().into_iter().map(named).collect()
+    }
+
+    fn forget_login_attempts(&self) {
+        self.attempts.clear();
+    }
+
+    fn memory_watermark(&self) -> Limit {
+        *self.watermark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set_memory_watermark(&self, watermark: Limit) {
+        *self.watermark.lock().unwrap_or_else(PoisonError::into_inner) = watermark;
         self.alarms.set_memory_watermark(watermark, &*self.gauges);
     }
 
@@ -159,6 +261,18 @@ impl fmt::Debug for Control {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Control").field("names", &self.names).finish_non_exhaustive()
     }
+}
+
+/// An address of IPv4 as such, however the socket has it.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// How many files and sockets this process may have open.
+fn files_limit() -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The outbox of a client to whom nothing is ever delivered.

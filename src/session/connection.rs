@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::BytesMut;
 
 use super::{
+    authentication::Identity,
     batch::Batch,
     consumers::Consumers,
     outgoing::Outgoing,
@@ -22,6 +23,7 @@ const WINDOW_PARTS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) settings: Arc<Settings>,
+    pub(super) identity: Identity,
     pub(super) outgoing: Outgoing,
     pub(super) batch: Batch,
     pub(super) consumers: Consumers,
@@ -54,6 +56,7 @@ impl Connection {
     pub(super) fn new(settings: Arc<Settings>, id: ConnectionId, entropy: u128) -> Self {
         Self {
             settings,
+            identity: Identity::default(),
             outgoing: Outgoing::new(super::tuning::FRAME_MAX_BEFORE_TUNING),
             batch: Batch::default(),
             consumers: Consumers::new(id),

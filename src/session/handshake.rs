@@ -228,7 +228,9 @@ impl ExpectHeader {
             return Err(Broken::Protocol);
         }
         let settings = &connection.settings;
-        let mechanisms: Vec<_> = settings.mechanisms.iter().map(|known| known.name()).collect();
+        let offered = settings.mechanisms.iter();
+        let offered = offered.filter(|known| known.is_offered(&connection.identity));
+        let mechanisms: Vec<_> = offered.map(|known| known.name()).collect();
         let start = ConnectionStart {
             version_major: 0,
             version_minor: 9,
@@ -247,9 +249,11 @@ impl ExpectStartOk {
         start_ok: &ConnectionStartOk,
         connection: &mut Connection,
     ) -> Result<ExpectAdmission, Broken> {
-        let is_chosen = |known: &&Mechanism| start_ok.mechanism == known.name();
+        let identity = &connection.identity;
+        let is_chosen =
+            |known: &&Mechanism| start_ok.mechanism == known.name() && known.is_offered(identity);
         let mechanism = connection.settings.mechanisms.iter().find(is_chosen);
-        let login = mechanism.and_then(|known| known.login(start_ok.response.as_bytes()));
+        let login = mechanism.and_then(|known| known.login(start_ok.response.as_bytes(), identity));
         let login = login.ok_or(Broken::Rule)?;
         let capabilities = Capabilities::of(&start_ok.client_properties);
         connection.notify_cancel = capabilities.consumer_cancel_notify;

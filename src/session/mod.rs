@@ -48,7 +48,10 @@ use self::{
     tuning::Tuning,
 };
 pub use self::{
-    authentication::Mechanism, exception::words_of, farewell::Disposition, pace::Pace,
+    authentication::{Identity, Mechanism},
+    exception::words_of,
+    farewell::Disposition,
+    pace::Pace,
     settings::Settings,
 };
 use crate::{
@@ -111,6 +114,13 @@ impl Session {
             handshake_deadline,
             is_admitted: false,
         }
+    }
+
+    /// The same, for a client of whom the connection below tells more.
+    #[must_use]
+    pub fn identified(mut self, identity: Identity) -> Self {
+        self.connection.identity = identity;
+        self
     }
 
     /// Where the shell reads the socket into. [`Self::received`] says that it has.

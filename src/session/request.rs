@@ -40,7 +40,17 @@ pub struct Login {
     /// `PLAIN`, `AMQPLAIN`, …
     pub mechanism: ShortString,
     pub user: Bytes,
-    pub password: Bytes,
+    pub credential: Credential,
+}
+
+/// What shows that the client is the user it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    Password(Bytes),
+    /// TLS has found a certificate good that names the user.
+    Certificate,
+    /// There is no such certificate: the client must be refused.
+    Nothing,
 }
 
 /// A client at the door of a virtual host, and what it has said of itself by then.

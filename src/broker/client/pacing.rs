@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Client, routes::RouteVersion};
 use crate::{
-    broker::pace::{Meter, RateLimits},
-    model::{Limit, Moment},
+    broker::pace::Meter,
+    model::{Limit, Moment, RateLimits},
 };
 
 /// What is shared by all connections of a user, or of a virtual host.

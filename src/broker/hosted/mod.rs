@@ -93,6 +93,7 @@ impl Aftermath {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) ready: u64,
+    pub(super) unacknowledged: u64,
     pub(super) consumers: u64,
 }
 
@@ -464,6 +465,10 @@ impl State {
     }
 
     fn counts(&self) -> Counts {
-        Counts { ready: self.queue.ready_count(), consumers: self.queue.consumer_count() }
+        Counts {
+            ready: self.queue.ready_count(),
+            unacknowledged: self.queue.unacked_count(),
+            consumers: self.queue.consumer_count(),
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         Published, QueueId, QueueName, Refusal, Resource, ResourceKind, Settlement, ShortString,
         VirtualHostName,
     },
-    session::request::{Answer, Event, Got, Operation, Reply, Request},
+    session::request::{Answer, Credential, Event, Got, Operation, Reply, Request},
 };
 
 #[derive(Default)]
@@ -35,7 +35,7 @@ pub(super) struct Queue {
 impl Broker {
     pub(super) fn execute(&mut self, request: &Request) -> Option<Answer> {
         Some(match request {
-            Request::Login(login) if login.password == "wrong" => {
+            Request::Login(login) if login.credential == Credential::Password("wrong".into()) => {
                 Answer::Admitted(Err(Refusal::LoginRefused))
             }
             Request::Login(_) => Answer::Admitted(Ok(())),
