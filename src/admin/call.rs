@@ -52,6 +52,17 @@ impl Call {
         ShortString::try_from(self.text(name)?).map_err(|_| Failure::not_there())
     }
 
+    /// The name of a new thing of this kind; breaks of lines in it are passed over, as in
+    /// declarations of AMQP.
+    pub(super) fn new_name(&self, part: &str, kind: &str) -> Result<ShortString, Failure> {
+        let name = self.text(part)?.replace(['\r', '\n'], "");
+        ShortString::try_from(name.as_str()).map_err(|_| {
+            let length = name.len();
+            let reason = format!("{kind} should be less than 255 bytes, actually was {length}\n");
+            Failure::bad_request(reason)
+        })
+    }
+
     /// The virtual host of the path, which must be there.
     pub(super) fn home(&self) -> Result<VirtualHostName, Failure> {
         let name = VirtualHostName::from(self.name("vhost")?);

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Broker, topology::QueueRecord, virtual_host::VirtualHost};
+use super::{
+    Broker,
+    routing::{Binding, Destination},
+    topology::{ExchangeRecord, QueueRecord},
+    virtual_host::VirtualHost,
+};
 use crate::model::{
-    ChannelNumber, ConsumerId, ConsumerTag, FieldTable, Moment, QueueId, QueueName,
+    ChannelNumber, ConsumerId, ConsumerTag, ExchangeName, FieldTable, Moment, QueueId, QueueName,
     VirtualHostName,
 };
 
@@ -46,6 +51,46 @@ pub struct Subscriber {
 }
 
 impl Broker {
+    /// The exchange of that name. The default exchange has no record.
+    pub fn exchange(
+        &self,
+        home: &VirtualHostName,
+        name: &ExchangeName,
+    ) -> Option<Arc<ExchangeRecord>> {
+        self.virtual_host(home)?.topology().exchange(name).map(Arc::clone)
+    }
+
+    /// The queue of that name, whoever may use it.
+    pub fn queue_record(
+        &self,
+        home: &VirtualHostName,
+        name: &QueueName,
+    ) -> Option<Arc<QueueRecord>> {
+        self.virtual_host(home)?.topology().queue_named(name).map(Arc::clone)
+    }
+
+    /// The bindings that lead away from an exchange; the default one has none that is written down.
+    pub fn bindings_from(
+        &self,
+        home: &VirtualHostName,
+        source: &ExchangeName,
+    ) -> Vec<Arc<Binding>> {
+        let home = self.virtual_host(home);
+        home.map(|home| home.topology().bindings_from(source).cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// The bindings that lead to a queue or an exchange, but for that of the default exchange.
+    pub fn bindings_to(
+        &self,
+        home: &VirtualHostName,
+        destination: &Destination,
+    ) -> Vec<Arc<Binding>> {
+        let home = self.virtual_host(home);
+        home.map(|home| home.topology().bindings_to(destination).cloned().collect())
+            .unwrap_or_default()
+    }
+
     /// A queue at this moment: what has expired is not in it any more. `None` when there is none.
     pub fn queue_view(
         &self,

@@ -9,8 +9,8 @@ use crate::{
         views::Subscriber,
     },
     model::{
-        ChannelCredit, ChannelNumber, ConsumerId, ConsumerOptions, ConsumerTag, FieldTable, Message, Moment,
-        Position, QueueId, QueueKind, QueueName, Refusal, Right, Settlement,
+        ChannelCredit, ChannelNumber, ConsumerId, ConsumerOptions, ConsumerTag, FieldTable,
+        Message, Moment, Position, QueueId, QueueKind, QueueName, Refusal, Right, Settlement,
     },
 };
 
