@@ -50,7 +50,7 @@ pub(super) fn to(call: &Call, home: &VirtualHostName, destination: &Destination)
 
 fn list(call: &Call) -> Result<Reply, Failure> {
     let mut items = Vec::new();
-    for home in call.homes()? {
+    for home in call.open_homes()? {
         items.extend(implicit(call, &home));
         let explicit = call.broker().bindings(&home).unwrap_or_default();
         items.extend(explicit.iter().map(|binding| to_json(&home, binding)));

@@ -25,7 +25,7 @@ pub(super) const ROUTES: &[Route] = &[
 fn list(call: &Call) -> Result<Reply, Failure> {
     let peers = Peers::of(call);
     let mut items = Vec::new();
-    for home in call.homes()? {
+    for home in call.open_homes()? {
         for queue in call.broker().queue_views(&home, call.node.now()).unwrap_or_default() {
             let view = |consumer| to_json(call, &peers, (&home, &queue), consumer);
             items.extend(queue.consumers.iter().map(view));

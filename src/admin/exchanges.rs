@@ -36,7 +36,7 @@ pub(super) const ROUTES: &[Route] = &[
 
 fn list(call: &Call) -> Result<Reply, Failure> {
     let mut items = Vec::new();
-    for home in call.homes()? {
+    for home in call.open_homes()? {
         let records = call.broker().exchanges(&home).unwrap_or_default();
         items.push(default_exchange(&home));
         items.extend(records.iter().map(|record| to_json(&home, record)));

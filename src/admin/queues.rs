@@ -37,7 +37,7 @@ pub(super) const ROUTES: &[Route] = &[
 
 fn list(call: &Call) -> Result<Reply, Failure> {
     let mut items = Vec::new();
-    for home in call.homes()? {
+    for home in call.open_homes()? {
         let mut views = call.broker().queue_views(&home, call.node.now()).unwrap_or_default();
         views.sort_unstable_by(|one, other| one.record.name.cmp(&other.record.name));
         items.extend(views.iter().map(|view| to_json(call, &home, view)));
