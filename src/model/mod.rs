@@ -19,7 +19,7 @@ mod ranges;
 mod refusal;
 mod table;
 
-pub use arguments::LONGEST_MS;
+pub use arguments::{DELIVERY_LIMIT, LONGEST_MS};
 pub use batch::{Batch, Entries, Entry, Meaningless, Spans, Targets, entries};
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;

@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use super::put_table;
 use crate::{
-    broker::routing::{Binding, Destination},
+    broker::{
+        policy::PolicyKind,
+        routing::{Binding, Destination},
+    },
     model::{
         Batch, ExchangeName, FieldTable, QueueName, RoutingKey, ShortString, VirtualHostName,
         compact::{Reader, put_octets},
@@ -21,6 +24,7 @@ pub(in crate::broker) enum Key {
     Queue(VirtualHostName, QueueName),
     Binding(VirtualHostName, Arc<Binding>),
     User(ShortString),
+    Policy(VirtualHostName, PolicyKind, ShortString),
 }
 
 const VIRTUAL_HOST: u8 = 1;
@@ -28,6 +32,8 @@ const EXCHANGE: u8 = 2;
 const QUEUE: u8 = 3;
 const BINDING: u8 = 4;
 const USER: u8 = 5;
+const POLICY: u8 = 9;
+const OPERATOR_POLICY: u8 = 10;
 
 const TO_QUEUE: u8 = 1;
 const TO_EXCHANGE: u8 = 2;
@@ -45,6 +51,12 @@ impl Key {
             Self::Exchange(home, name) => put_parts(&mut octets, EXCHANGE, [home, name]),
             Self::Queue(home, name) => put_parts(&mut octets, QUEUE, [home, name]),
             Self::User(name) => put_parts(&mut octets, USER, [name]),
+            Self::Policy(home, PolicyKind::User, name) => {
+                put_parts(&mut octets, POLICY, [home, name]);
+            }
+            Self::Policy(home, PolicyKind::Operator, name) => {
+                put_parts(&mut octets, OPERATOR_POLICY, [home, name]);
+            }
             Self::Binding(home, binding) => {
                 put_parts(&mut octets, BINDING, [home, &binding.source]);
                 let (kind, destination): (_, &ShortString) = match &binding.destination {
@@ -66,6 +78,10 @@ impl Key {
             EXCHANGE => Self::Exchange(name(&mut reader)?, name(&mut reader)?),
             QUEUE => Self::Queue(name(&mut reader)?, name(&mut reader)?),
             USER => Self::User(name(&mut reader)?),
+            POLICY => Self::Policy(name(&mut reader)?, PolicyKind::User, name(&mut reader)?),
+            OPERATOR_POLICY => {
+                Self::Policy(name(&mut reader)?, PolicyKind::Operator, name(&mut reader)?)
+            }
             BINDING => {
                 let home = name(&mut reader)?;
                 let source = name(&mut reader)?;
@@ -93,6 +109,12 @@ impl fmt::Display for Key {
             Self::Exchange(home, name) => write!(to, "exchange '{name}' in vhost '{home}'"),
             Self::Queue(home, name) => write!(to, "queue '{name}' in vhost '{home}'"),
             Self::User(name) => write!(to, "user '{name}'"),
+            Self::Policy(home, PolicyKind::User, name) => {
+                write!(to, "policy '{name}' in vhost '{home}'")
+            }
+            Self::Policy(home, PolicyKind::Operator, name) => {
+                write!(to, "operator policy '{name}' in vhost '{home}'")
+            }
             Self::Binding(home, binding) => {
                 let Binding { source, destination, routing_key, .. } = &**binding;
                 let (kind, destination): (_, &ShortString) = match destination {

@@ -6,6 +6,7 @@
 
 mod fault;
 mod key;
+mod policy;
 mod rebuilt;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use self::fault::Fault;
 pub(super) use self::{key::Key, rebuilt::Rebuilt};
 use super::{
     access::{PasswordHash, User},
+    policy::{Policy, PolicyKind},
     ports::Journal,
     routing::{Binding, ExchangeKind},
     topology::{self, ExchangeRecord, QueueRecord},
@@ -38,6 +40,7 @@ pub(super) enum Fact {
     Queue(VirtualHostName, Arc<QueueRecord>),
     Binding(VirtualHostName, Arc<Binding>),
     User(ShortString, User),
+    Policy(VirtualHostName, PolicyKind, Arc<Policy>),
 }
 
 /// The first octet of every value.
@@ -76,6 +79,9 @@ impl Fact {
             Self::Queue(home, queue) => Key::Queue(home.clone(), queue.name.clone()),
             Self::Binding(home, binding) => Key::Binding(home.clone(), Arc::clone(binding)),
             Self::User(name, _) => Key::User(name.clone()),
+            Self::Policy(home, kind, policy) => {
+                Key::Policy(home.clone(), *kind, policy.name.clone())
+            }
         }
     }
 
@@ -94,6 +100,7 @@ impl Fact {
                 value.push(auto_delete(queue.auto_delete));
                 put_table(&mut value, &queue.arguments);
             }
+            Self::Policy(.., policy) => policy::put(&mut value, policy),
             Self::User(_, user) => {
                 put_octets(&mut value, user.password().octets());
                 put_varint(&mut value, user.tags().len() as u64);
@@ -132,6 +139,10 @@ fn read_value(key: Key, value: &Bytes) -> Result<Fact, Fault> {
         Key::Queue(home, name) => {
             let queue = read_queue(&home, name, &rest)?;
             Ok(Fact::Queue(home, Arc::new(queue)))
+        }
+        Key::Policy(home, kind, name) => {
+            let policy = policy::read(kind, name, &rest)?;
+            Ok(Fact::Policy(home, kind, Arc::new(policy)))
         }
         Key::User(name) => {
             let user = read_user(&rest).ok_or(Fault::Meaningless)?;

@@ -29,10 +29,19 @@ impl Rebuilt {
     /// Builds everything, or says which fact is at fault.
     pub(in crate::broker) fn from_facts(facts: &BTreeMap<Bytes, Bytes>) -> Result<Self, BadFact> {
         let mut rebuilt = Self::default();
+        let mut policies = BTreeMap::<_, Vec<_>>::new();
         for (key, value) in facts {
             let fact = Fact::read(key, value)?;
             let key = fact.key();
+            if let Fact::Policy(home, kind, policy) = &fact {
+                policies.entry(home.clone()).or_default().push((*kind, Arc::clone(policy)));
+            }
             rebuilt.add(fact).map_err(|fault| BadFact::new(&key, fault))?;
+        }
+        for (home, policies) in policies {
+            if let Some(topology) = rebuilt.topologies.get_mut(&home) {
+                topology.restore_policies(policies);
+            }
         }
         Ok(rebuilt)
     }
@@ -67,6 +76,8 @@ impl Rebuilt {
                 topology.apply(&Change::Bound(binding));
             }
             Fact::User(name, user) => self.users.push((name, user)),
+            // All of them are taken up at once, in the end.
+            Fact::Policy(home, ..) => drop(self.topology(&home)?),
         }
         Ok(())
     }

@@ -13,8 +13,8 @@ use std::{
 use super::*;
 use crate::{
     broker::{
-        Broker, Client, ExchangeDeclaration, QueueDeclaration, Users, routing::Destination,
-        tests::Nowhere, topology::Topology,
+        Broker, Client, ExchangeDeclaration, PolicyDraft, QueueDeclaration, Users,
+        routing::Destination, tests::Nowhere, topology::Topology,
     },
     model::{ConnectionId, Entry, FieldValue, Moment, Position, RoutingKey, entries},
 };
@@ -113,6 +113,17 @@ impl Node {
     fn home(&self) -> Arc<crate::broker::virtual_host::VirtualHost> {
         self.broker.virtual_host(&HOME).expect("the virtual host exists")
     }
+}
+
+fn policy(kind: PolicyKind, pattern: &str, length: i64) -> Policy {
+    let draft = PolicyDraft {
+        name: ShortString::from_static("p"),
+        pattern: pattern.into(),
+        apply_to: "queues".into(),
+        priority: FieldValue::Int64(-3),
+        definition: table([("max-length", FieldValue::Int64(length))]),
+    };
+    Policy::parse(kind, draft).expect("a valid policy")
 }
 
 fn guest(password: &[u8]) -> User {

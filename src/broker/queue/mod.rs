@@ -150,6 +150,11 @@ impl Queue {
         self.consumers.count()
     }
 
+    /// What it is.
+    pub fn options(&self) -> &QueueOptions {
+        &self.options
+    }
+
     /// Whether nothing is ready: messages that are out do not count.
     #[inline]
     fn is_empty(&self) -> bool {
@@ -237,14 +242,22 @@ impl Queue {
         }
     }
 
-    /// Kind, priorities and single active consumer are no matter of policy, and stay.
+    /// Kind, priorities and single active consumer are no matter of policy, and stay. Deadlines of
+    /// messages stay, too, whatever their queue is; its lease begins again (RabbitMQ 3.10).
     fn configure(&mut self, options: QueueOptions, now: Moment, effects: &mut Vec<Effect>) {
-        self.options = QueueOptions {
+        let options = QueueOptions {
             kind: self.options.kind,
             max_priority: self.options.max_priority,
             single_active_consumer: self.options.single_active_consumer,
             ..options
         };
+        if self.options == options {
+            return;
+        }
+        if options.max_length_bytes.is_some() {
+            self.contents.measure();
+        }
+        self.options = options;
         self.alarm.renew_lease(now);
         self.trim(effects);
     }

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::broker::routing::Binding;
-use crate::model::{ExchangeName, QueueId};
+use crate::{
+    broker::{
+        policy::{Policy, PolicyKind},
+        routing::Binding,
+    },
+    model::{ExchangeName, QueueId, ShortString},
+};
 
 use super::record::{ExchangeRecord, QueueRecord};
 
@@ -18,4 +23,7 @@ pub enum Change {
     QueueDeleted(QueueId),
     Bound(Arc<Binding>),
     Unbound(Arc<Binding>),
+    /// In place of the policy of that kind and name.
+    PolicySet(PolicyKind, Arc<Policy>),
+    PolicyCleared(PolicyKind, ShortString),
 }

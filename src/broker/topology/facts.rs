@@ -40,6 +40,17 @@ impl Topology {
                 durable
             }
             Change::Unbound(binding) => self.record_unbound(binding, batch),
+            Change::PolicySet(kind, policy) => {
+                self.put(batch, |home| Fact::Policy(home, *kind, Arc::clone(policy)));
+                true
+            }
+            Change::PolicyCleared(kind, name) => {
+                let is_known = self.policies().find(*kind, name).is_some();
+                if is_known {
+                    Key::Policy(self.virtual_host.clone(), *kind, name.clone()).delete(batch);
+                }
+                is_known
+            }
         }
     }
 

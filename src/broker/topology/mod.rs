@@ -7,6 +7,7 @@ mod change;
 mod declaring;
 mod equivalence;
 mod facts;
+mod governed;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ use crate::{
 use bindings::Bindings;
 pub use change::Change;
 pub use declaring::Declared;
+use governed::Governed;
+pub(super) use governed::Reconfigured;
 pub use record::{ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord};
 pub(super) use record::{exchange_resource, queue_resource};
 
@@ -42,6 +45,7 @@ pub struct Topology {
     owned: BTreeSet<(ConnectionId, QueueId)>,
     bindings: Bindings,
     graph: Graph,
+    governed: Governed,
     version: u64,
 }
 
@@ -55,6 +59,7 @@ impl Topology {
             owned: BTreeSet::new(),
             bindings: Bindings::default(),
             graph: Graph::new(),
+            governed: Governed::default(),
             version: 0,
         };
         for exchange in declaring::predeclared() {
@@ -65,6 +70,10 @@ impl Topology {
 
     /// Applies one change. Each one makes the topology another version.
     pub fn apply(&mut self, change: &Change) {
+        if let Change::PolicySet(..) | Change::PolicyCleared(..) = change {
+            self.apply_policy(change);
+            return;
+        }
         self.version += 1;
         match change {
             Change::ExchangeDeclared(exchange) => self.add_exchange(exchange),
@@ -78,6 +87,7 @@ impl Topology {
                 }
             }
             Change::Unbound(binding) => self.disconnect(binding),
+            Change::PolicySet(..) | Change::PolicyCleared(..) => {}
         }
     }
 
@@ -159,7 +169,7 @@ impl Topology {
     }
 
     fn add_exchange(&mut self, exchange: &Arc<ExchangeRecord>) {
-        let alternate = exchange.options.alternate.clone();
+        let alternate = self.governed.govern_exchange(exchange);
         self.graph.add_exchange(exchange.name.clone(), exchange.kind, alternate);
         self.exchanges.insert(exchange.name.clone(), Arc::clone(exchange));
     }
@@ -171,12 +181,14 @@ impl Topology {
             self.disconnect(&binding);
         }
         self.graph.remove_exchange(name);
+        self.governed.remove_exchange(name);
         self.exchanges.remove(name);
     }
 
     fn add_queue(&mut self, queue: &Arc<QueueRecord>) {
         self.graph.add_queue(queue.name.clone(), queue.id);
         self.owned.extend(queue.owner.map(|owner| (owner, queue.id)));
+        self.governed.govern_queue(queue);
         self.queues.insert(queue.id, Arc::clone(queue));
     }
 
@@ -187,6 +199,7 @@ impl Topology {
             self.disconnect(&binding);
         }
         self.graph.remove_queue(&queue.name);
+        self.governed.remove_queue(id);
         if let Some(owner) = queue.owner {
             self.owned.remove(&(owner, id));
         }

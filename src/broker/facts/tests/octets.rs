@@ -25,6 +25,9 @@ fn samples() -> Vec<Fact> {
     let with_arguments =
         Binding::new(&plain.source, &plain.destination, &plain.routing_key, &arguments);
     client.bind(with_arguments).unwrap();
+    for kind in [PolicyKind::User, PolicyKind::Operator] {
+        node.broker.set_policy(&HOME, kind, policy(kind, "^q", 5), NOW).unwrap();
+    }
     let facts = node.ledger.facts();
     facts.iter().map(|(key, value)| Fact::read(key, value).unwrap()).collect()
 }
@@ -47,9 +50,10 @@ fn everything_comes_after_what_it_stands_on() {
             Fact::Queue(..) => 'q',
             Fact::Binding(..) => 'b',
             Fact::User(..) => 'u',
+            Fact::Policy(..) => 'p',
         })
         .collect();
-    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbu");
+    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbupp");
 }
 
 #[test]

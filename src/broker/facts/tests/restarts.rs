@@ -107,6 +107,44 @@ fn users_and_virtual_hosts_that_were_added_stay() {
     assert!(restarted.broker.virtual_host(&VirtualHostName::from_static("more")).is_some());
 }
 
+#[test]
+fn policies_hold_again_before_the_first_client_comes() {
+    let node = Node::established();
+    node.client(1).declare_queue(&queue("q"), NOW).unwrap();
+    let user = || policy(PolicyKind::User, "^q", 5);
+    let set = |kind, policy| node.broker.set_policy(&HOME, kind, policy, NOW).unwrap();
+    assert!(set(PolicyKind::User, policy(PolicyKind::User, "^q", 100)) > LogPosition(0));
+    set(PolicyKind::User, user());
+    let written = node.ledger.pages().records;
+    set(PolicyKind::User, user());
+    assert_eq!(node.ledger.pages().records, written, "what is so already is not written");
+    set(PolicyKind::Operator, policy(PolicyKind::Operator, "", 3));
+    let restarted = node.restarted();
+    let options = |node: &Node| {
+        let home = node.home();
+        let topology = home.topology();
+        let queue = topology.queue_named(b"q").cloned().unwrap();
+        assert_eq!(queue.options, QueueOptions { max_length: None, ..queue.options.clone() });
+        topology.options_of(&queue).max_length
+    };
+    assert_eq!(options(&restarted), Some(3));
+    let kept = restarted.broker.policies(&HOME, PolicyKind::User);
+    assert_eq!(kept, [Arc::new(user())]);
+    let name = ShortString::from_static("p");
+    restarted.broker.clear_policy(&HOME, PolicyKind::Operator, &name, NOW).expect("it is there");
+}
+
+#[test]
+fn a_policy_that_was_cleared_does_not_come_back() {
+    let node = Node::established();
+    let name = ShortString::from_static("p");
+    for kind in [PolicyKind::User, PolicyKind::Operator] {
+        node.broker.set_policy(&HOME, kind, policy(kind, "", 5), NOW).unwrap();
+        node.broker.clear_policy(&HOME, kind, &name, NOW).unwrap();
+        assert!(node.restarted().broker.policies(&HOME, kind).is_empty());
+    }
+}
+
 /// The complaint about the facts of a small topology after `change` was done to them.
 fn complaint(change: impl FnOnce(&mut BTreeMap<Bytes, Bytes>)) -> String {
     let node = Node::established();
