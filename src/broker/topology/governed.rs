@@ -133,15 +133,11 @@ impl Topology {
     /// Applies a change of policies, and says what it has changed.
     pub(in crate::broker) fn apply_policy(&mut self, change: &Change) -> Reconfigured {
         self.version += 1;
-        match change {
-            Change::PolicySet(kind, policy) => self.governed.set(*kind, policy),
-            Change::PolicyCleared(kind, name) => self.governed.clear(*kind, name),
-            Change::ExchangeDeclared(_)
-            | Change::ExchangeDeleted(_)
-            | Change::QueueDeclared(_)
-            | Change::QueueDeleted(_)
-            | Change::Bound(_)
-            | Change::Unbound(_) => {}
+        if let Change::PolicySet(kind, policy) = change {
+            self.governed.set(*kind, policy);
+        }
+        if let Change::PolicyCleared(kind, name) = change {
+            self.governed.clear(*kind, name);
         }
         Reconfigured { queues: self.govern(), version: self.version }
     }

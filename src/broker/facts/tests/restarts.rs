@@ -1,7 +1,10 @@
 //! What a restart keeps, what it lets go, and what it refuses to start from.
 
 use super::*;
-use crate::broker::topology::Declared;
+use crate::{
+    broker::{Restoring, topology::Declared},
+    model::{ChannelNumber, Message, Publication},
+};
 
 #[test]
 fn only_what_is_durable_at_both_ends_stays_bound() {
@@ -130,8 +133,29 @@ fn policies_hold_again_before_the_first_client_comes() {
     assert_eq!(options(&restarted), Some(3));
     let kept = restarted.broker.policies(&HOME, PolicyKind::User);
     assert_eq!(kept, [Arc::new(user())]);
-    let name = ShortString::from_static("p");
-    restarted.broker.clear_policy(&HOME, PolicyKind::Operator, &name, NOW).expect("it is there");
+}
+
+#[test]
+fn a_restored_queue_holds_as_much_as_its_policy_allows() {
+    let node = Node::established();
+    node.client(1).declare_queue(&queue("q"), NOW).unwrap();
+    let limit = policy(PolicyKind::User, "^q", 3);
+    node.broker.set_policy(&HOME, PolicyKind::User, limit, NOW).unwrap();
+    let mut restoring = Restoring::new();
+    node.ledger.facts().iter().for_each(|(key, value)| restoring.fact(key, value));
+    let heir = Node::new();
+    heir.broker.restore(restoring, 0, NOW).expect("well-formed facts");
+    let mut client = heir.client(1);
+    let publication = |number: u64| Publication {
+        channel: ChannelNumber(1),
+        message: Message::new(b"", b"q", &[0, 0], number.to_string().into()),
+        mandatory: false,
+        confirm: None,
+        transactional: false,
+    };
+    client.publish((0..10).map(publication).collect(), NOW);
+    let found = client.check_queue(&QueueName::from_static("q"), NOW).unwrap();
+    assert_eq!(found.messages, 3);
 }
 
 #[test]

@@ -11,11 +11,12 @@ use super::*;
 use crate::{
     broker::{
         Binding, Broker, Client, Destination, Outbox, QueueDeclaration, Schedule, Timer, Users,
+        hosted::Aftermath,
     },
     model::{
         ChannelCredit, ChannelNumber, ConnectionId, ConsumerId, Delivery, ExchangeName, Message,
-        Moment, Outcome, Properties, Publication, Published, QueueId, QueueName, RoutingKey,
-        Settlement, VirtualHostName,
+        Moment, Outcome, Properties, Publication, Published, QueueId, QueueName, QueueOptions,
+        RoutingKey, Settlement, VirtualHostName,
     },
 };
 use FieldValue::Int64;
@@ -280,7 +281,7 @@ fn what_had_expired_before_a_change_went_its_old_way() {
 #[test]
 fn a_delivery_limit_counts_what_came_back_before() {
     let mut world = World::with([("x-queue-type", "quorum".into())], MANY);
-    let mut come_back = |world: &mut World, times| {
+    let come_back = |world: &mut World, times| {
         for _ in 0..times {
             let taken = world.take("q").unwrap();
             world.settle(&taken, Outcome::Requeue);
@@ -374,6 +375,20 @@ fn queues_that_are_declared_later_and_exclusive_ones_are_governed_too() {
     let view = world.broker.queue_policy(&HOME, &QueueName::from_static("q")).unwrap();
     assert_eq!(view.operator_policy, Some(ShortString::from_static("p")));
     assert_eq!(view.definition, table([("max-length", Int64(2))]));
+}
+
+#[test]
+fn of_two_changes_at_once_the_later_one_counts_whichever_arrives_last() {
+    let mut world = World::with([], 10);
+    let home = world.broker.virtual_host(&HOME).unwrap();
+    let id = home.topology().queue_named(b"q").unwrap().id;
+    let hosted = world.broker.queue(id).unwrap();
+    let before = home.topology().version();
+    world.set([("max-length", Int64(5))]);
+    let stale = QueueOptions { max_length: Some(1), ..hosted.record.options.clone() };
+    let aftermath = hosted.configure(&stale, before + 1, world.broker.around(world.now));
+    assert_eq!(aftermath, Aftermath::default());
+    assert_eq!(world.count("q"), Some(5));
 }
 
 #[test]

@@ -199,27 +199,30 @@ fn an_alternate_exchange_is_the_argument_s_or_the_policy_s() {
     assert_eq!(rules.exchange(&own), own);
 }
 
+const KEYS: [&str; 4] = ["message-ttl", "expires", "max-length", "max-length-bytes"];
+const ARGUMENTS: [&str; 4] = ["x-message-ttl", "x-expires", "x-max-length", "x-max-length-bytes"];
+
+/// Arguments, a policy and an operator policy, each with some of the limits, and the least of each.
+fn limits(random: &mut Random) -> ([FieldTable; 3], [Option<i64>; 4]) {
+    let mut sources = [FieldTable::new(), FieldTable::new(), FieldTable::new()];
+    let mut least = [None; 4];
+    for _ in 0..random.below(13) {
+        let (source, index) = (random.below(3), random.below(4));
+        let name = if source == 0 { ARGUMENTS[index] } else { KEYS[index] };
+        if sources[source].lookup(name).is_none() {
+            let value = 1 + random.below(1000) as i64;
+            sources[source].insert(ShortString::from_static(name), Int64(value));
+            least[index] = Some(least[index].map_or(value, |known: i64| known.min(value)));
+        }
+    }
+    (sources, least)
+}
+
 #[test]
 fn of_limits_the_least_holds_wherever_it_comes_from() {
-    const KEYS: [&str; 4] = ["message-ttl", "expires", "max-length", "max-length-bytes"];
-    const ARGUMENTS: [&str; 4] =
-        ["x-message-ttl", "x-expires", "x-max-length", "x-max-length-bytes"];
     let mut random = Random::new(4);
     for round in 0..2000 {
-        let mut sources = [FieldTable::new(), FieldTable::new(), FieldTable::new()];
-        let mut least = [None; 4];
-        for (index, least) in least.iter_mut().enumerate() {
-            for (source, table) in sources.iter_mut().enumerate() {
-                if random.below(2) == 0 {
-                    continue;
-                }
-                let value = 1 + random.below(1000) as i64;
-                let name = if source == 0 { ARGUMENTS[index] } else { KEYS[index] };
-                table.insert(ShortString::from_static(name), Int64(value));
-                *least = Some(least.map_or(value, |known: i64| known.min(value)));
-            }
-        }
-        let [arguments, user, operator] = sources;
+        let ([arguments, user, operator], least) = limits(&mut random);
         let options = rules(user, operator).queue(&asked(&arguments), &arguments);
         let time = |span: Option<Duration>| span.map(|span| span.as_millis() as i64);
         let found = [
