@@ -100,17 +100,17 @@ impl fmt::Display for PolicyFault {
                 write!(to, "federation-upstream-pattern together")
             }
             Self::UpstreamPattern(bad) => {
-                let BadPattern { text, fault } = bad;
+                let (text, fault) = (&bad.text, Pcre(bad));
                 write!(to, "could not compile pattern {text} to a regular expression. ")?;
-                write!(to, "Error: {{\"{fault}\",0}}")
+                write!(to, "Error: {fault}")
             }
             Self::ApplyTo(word) => {
                 write!(to, "apply-to '{word}' unrecognised; should be one of: 'queues', ")?;
                 write!(to, "'classic_queues', 'quorum_queues', 'streams', 'exchanges', or 'all'")
             }
-            Self::Pattern(BadPattern { fault, .. }) => {
-                write!(to, "pattern should be regular expression but is invalid: ")?;
-                write!(to, "{{\"{fault}\",0}}")
+            Self::Pattern(bad) => {
+                let fault = Pcre(bad);
+                write!(to, "pattern should be regular expression but is invalid: {fault}")
             }
             Self::Priority(value) => {
                 write!(to, "priority should be a number, actually was {}", Term(value))
@@ -121,4 +121,33 @@ impl fmt::Display for PolicyFault {
 
 fn or_none(given: &Option<FieldValue>) -> String {
     given.as_ref().map_or_else(|| "none".to_owned(), |value| Term(value).to_string())
+}
+
+/// What is wrong with a pattern and where, in the words of PCRE where it has some for that.
+struct Pcre<'a>(&'a BadPattern);
+
+/// What our own engine says, what PCRE says, and whether PCRE means the pattern's end.
+const PCRE: &[(&str, &str, bool)] = &[
+    ("Opening parenthesis without closing parenthesis", "missing )", true),
+    ("Invalid character class", "missing terminating ] for character class", true),
+    ("Target of repeat operator is invalid", "nothing to repeat", false),
+    ("end of string not reached", "unmatched parentheses", false),
+    ("Could not parse group name", "syntax error in subpattern name (missing terminator)", true),
+    ("Backslash without following character", "\\ at end of pattern", true),
+];
+
+impl fmt::Display for Pcre<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BadPattern { text, fault } = self.0;
+        let place = fault.strip_prefix("Parsing error at position ");
+        let place = place.and_then(|rest| rest.split(':').next()?.parse().ok()).unwrap_or(0);
+        let known = PCRE.iter().find(|(own, ..)| fault.contains(own));
+        let (words, place) = match known {
+            Some((_, words, true)) => (*words, text.len()),
+            Some((_, words, false)) => (*words, place),
+            None => (&**fault, place),
+        };
+        let words = words.replace('\\', "\\\\").replace('"', "\\\"");
+        write!(to, "{{\"{words}\",{place}}}")
+    }
 }

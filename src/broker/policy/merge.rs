@@ -148,7 +148,8 @@ fn delivery_limit(kind: QueueKind, arguments: &FieldTable, definition: &FieldTab
     let argument = integer(arguments, "x-delivery-limit");
     let limit = match (argument, integer(definition, "delivery-limit")) {
         (Some(argument), Some(policy)) => stricter(argument, policy),
-        (one, None) | (None, one) => one.unwrap_or(i64::from(DELIVERY_LIMIT)),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => DELIVERY_LIMIT.into(),
     };
     match limit {
         ..0 => None,

@@ -242,26 +242,6 @@ impl Queue {
         }
     }
 
-    /// Kind, priorities and single active consumer are no matter of policy, and stay. Deadlines of
-    /// messages stay, too, whatever their queue is; its lease begins again (RabbitMQ 3.10).
-    fn configure(&mut self, options: QueueOptions, now: Moment, effects: &mut Vec<Effect>) {
-        let options = QueueOptions {
-            kind: self.options.kind,
-            max_priority: self.options.max_priority,
-            single_active_consumer: self.options.single_active_consumer,
-            ..options
-        };
-        if self.options == options {
-            return;
-        }
-        if options.max_length_bytes.is_some() {
-            self.contents.measure();
-        }
-        self.options = options;
-        self.alarm.renew_lease(now);
-        self.trim(effects);
-    }
-
     /// Hands ready messages to the consumers, while both last.
     #[inline]
     fn serve(&mut self, now: Moment, effects: &mut Vec<Effect>) {

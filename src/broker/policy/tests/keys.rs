@@ -254,3 +254,29 @@ fn the_words_for_what_a_policy_is_for_are_known() {
     }
     assert_eq!(ApplyTo::parse(""), Ok(ApplyTo::All));
 }
+
+#[test]
+fn what_is_wrong_with_a_pattern_is_said_as_pcre_says_it() {
+    let cases = [
+        ("(", r#"{"missing )",1}"#),
+        ("(abc", r#"{"missing )",4}"#),
+        ("[", r#"{"missing terminating ] for character class",1}"#),
+        ("a**", r#"{"nothing to repeat",2}"#),
+        ("*", r#"{"nothing to repeat",0}"#),
+        (")", r#"{"unmatched parentheses",0}"#),
+        ("(?<n", r#"{"syntax error in subpattern name (missing terminator)",4}"#),
+        ("\\", r#"{"\\ at end of pattern",1}"#),
+    ];
+    for (pattern, expected) in cases {
+        let draft = draft(table([("max-length", Int64(1))]));
+        let draft = PolicyDraft { pattern: pattern.into(), ..draft };
+        let said = Policy::parse(PolicyKind::User, draft).unwrap_err().0[0].to_string();
+        let title = "pattern should be regular expression but is invalid: ";
+        assert_eq!(said.strip_prefix(title), Some(expected), "{pattern}");
+    }
+    let upstream = table([("federation-upstream-pattern", text("("))]);
+    assert_eq!(
+        complaint(PolicyKind::User, upstream).unwrap(),
+        "could not compile pattern ( to a regular expression. Error: {\"missing )\",1}"
+    );
+}
