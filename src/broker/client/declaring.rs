@@ -10,7 +10,7 @@ use crate::{
         routing::Binding,
         topology::{self, Change, Declared, ExchangeDeclaration, QueueDeclaration, Topology},
     },
-    model::{ExchangeName, LogPosition, Moment, QueueKind, QueueName, Refusal},
+    model::{ExchangeName, LogPosition, Moment, QueueKind, QueueName, Refusal, Right},
 };
 
 /// What a declaration answers with.
@@ -34,7 +34,15 @@ impl Client {
     /// # Errors
     /// When it exists with other attributes, or cannot exist (RabbitMQ 4.x, `exchange.declare`).
     pub fn declare_exchange(&mut self, declaration: &ExchangeDeclaration) -> Result<(), Refusal> {
-        self.change(|topology| topology.declare_exchange(declaration).map(one))
+        Topology::check_exchange_name(declaration)?;
+        self.may_with_exchange(Right::Configure, &declaration.name)?;
+        let may_be_new = self.may_have_alternate(declaration);
+        self.change(|topology| {
+            if topology.exchange(&declaration.name).is_none() {
+                may_be_new?;
+            }
+            topology.declare_exchange(declaration).map(one)
+        })
     }
 
     /// # Errors
@@ -52,6 +60,8 @@ impl Client {
         exchange: &ExchangeName,
         if_unused: bool,
     ) -> Result<(), Refusal> {
+        self.home().topology().check_deletable(exchange)?;
+        self.may_with_exchange(Right::Configure, exchange)?;
         self.change(|topology| Ok(((), topology.delete_exchange(exchange, if_unused)?)))
     }
 
@@ -68,12 +78,16 @@ impl Client {
             return declared;
         }
         let home = Arc::clone(self.home());
+        home.topology().check_queue_name(declaration)?;
+        self.may_with_queue(Right::Configure, &declaration.name)?;
+        let may_be_new = self.may_have_dead_letters(declaration);
         loop {
             let id_if_new = self.broker.next_queue_id();
             let (hosted, position) =
                 home.change(|topology| match topology.declare_queue(declaration, id_if_new)? {
                     Declared::Present(record) => Ok((self.broker.queue(record.id), Vec::new())),
                     Declared::New(record) => {
+                        may_be_new.clone()?;
                         let change = Change::QueueDeclared(Arc::clone(&record));
                         let configuration = Configuration::of(&record, topology);
                         let hosted = Hosted::new(record, Arc::clone(&home), configuration, now);
@@ -127,6 +141,7 @@ impl Client {
         if replies::is_reply_queue(queue) {
             return Ok(0);
         }
+        self.may_with_queue(Right::Configure, queue)?;
         let hosted = match self.queue(queue) {
             Err(Refusal::NotFound(_)) => {
                 self.await_position(self.home().written());
@@ -158,6 +173,7 @@ impl Client {
     /// # Errors
     /// When there is no such queue, or it is exclusive to another connection.
     pub fn purge_queue(&mut self, queue: &QueueName, now: Moment) -> Result<u64, Refusal> {
+        self.may_with_queue(Right::Read, queue)?;
         let hosted = self.queue(queue)?;
         let (purged, written) = self.broker.purge(&hosted, now)?;
         self.awaited = self.awaited.max(written);
@@ -169,6 +185,7 @@ impl Client {
     /// # Errors
     /// When one of the two is not there, or may not be used so.
     pub fn bind(&mut self, binding: Binding) -> Result<(), Refusal> {
+        self.may_bind(&binding)?;
         let id = self.id;
         self.change(|topology| topology.bind(binding, id).map(one))
     }
@@ -178,6 +195,7 @@ impl Client {
     /// # Errors
     /// When it concerns the default exchange, or a queue that is exclusive to another connection.
     pub fn unbind(&mut self, binding: &Binding) -> Result<(), Refusal> {
+        self.may_bind(binding)?;
         let id = self.id;
         self.change(|topology| Ok(((), topology.unbind(binding, id)?)))
     }

@@ -24,6 +24,9 @@ pub(in crate::broker) enum Key {
     Queue(VirtualHostName, QueueName),
     Binding(VirtualHostName, Arc<Binding>),
     User(ShortString),
+    Permission(ShortString, VirtualHostName),
+    TopicPermission(ShortString, VirtualHostName, ExchangeName),
+    GlobalParameter(ShortString),
     Policy(VirtualHostName, PolicyKind, ShortString),
 }
 
@@ -32,6 +35,9 @@ const EXCHANGE: u8 = 2;
 const QUEUE: u8 = 3;
 const BINDING: u8 = 4;
 const USER: u8 = 5;
+const PERMISSION: u8 = 6;
+const TOPIC_PERMISSION: u8 = 7;
+const GLOBAL_PARAMETER: u8 = 8;
 const POLICY: u8 = 9;
 const OPERATOR_POLICY: u8 = 10;
 
@@ -51,6 +57,11 @@ impl Key {
             Self::Exchange(home, name) => put_parts(&mut octets, EXCHANGE, [home, name]),
             Self::Queue(home, name) => put_parts(&mut octets, QUEUE, [home, name]),
             Self::User(name) => put_parts(&mut octets, USER, [name]),
+            Self::Permission(user, home) => put_parts(&mut octets, PERMISSION, [user, home]),
+            Self::TopicPermission(user, home, exchange) => {
+                put_parts(&mut octets, TOPIC_PERMISSION, [user, home, exchange]);
+            }
+            Self::GlobalParameter(name) => put_parts(&mut octets, GLOBAL_PARAMETER, [name]),
             Self::Policy(home, PolicyKind::User, name) => {
                 put_parts(&mut octets, POLICY, [home, name]);
             }
@@ -78,6 +89,12 @@ impl Key {
             EXCHANGE => Self::Exchange(name(&mut reader)?, name(&mut reader)?),
             QUEUE => Self::Queue(name(&mut reader)?, name(&mut reader)?),
             USER => Self::User(name(&mut reader)?),
+            PERMISSION => Self::Permission(name(&mut reader)?, name(&mut reader)?),
+            TOPIC_PERMISSION => {
+                let (user, home) = (name(&mut reader)?, name(&mut reader)?);
+                Self::TopicPermission(user, home, name(&mut reader)?)
+            }
+            GLOBAL_PARAMETER => Self::GlobalParameter(name(&mut reader)?),
             POLICY => Self::Policy(name(&mut reader)?, PolicyKind::User, name(&mut reader)?),
             OPERATOR_POLICY => {
                 Self::Policy(name(&mut reader)?, PolicyKind::Operator, name(&mut reader)?)
@@ -109,6 +126,14 @@ impl fmt::Display for Key {
             Self::Exchange(home, name) => write!(to, "exchange '{name}' in vhost '{home}'"),
             Self::Queue(home, name) => write!(to, "queue '{name}' in vhost '{home}'"),
             Self::User(name) => write!(to, "user '{name}'"),
+            Self::Permission(user, home) => {
+                write!(to, "permission of user '{user}' in vhost '{home}'")
+            }
+            Self::TopicPermission(user, home, exchange) => {
+                write!(to, "topic permission of user '{user}' for exchange '{exchange}' ")?;
+                write!(to, "in vhost '{home}'")
+            }
+            Self::GlobalParameter(name) => write!(to, "global parameter '{name}'"),
             Self::Policy(home, PolicyKind::User, name) => {
                 write!(to, "policy '{name}' in vhost '{home}'")
             }

@@ -7,7 +7,7 @@ use crate::{
         policy::{Policy, PolicyKind},
         routing::Binding,
     },
-    model::{ExchangeName, QueueId, ShortString},
+    model::{ExchangeName, QueueId, ShortString, VirtualHostOptions},
 };
 
 use super::record::{ExchangeRecord, QueueRecord};
@@ -23,6 +23,8 @@ pub enum Change {
     QueueDeleted(QueueId),
     Bound(Arc<Binding>),
     Unbound(Arc<Binding>),
+    /// What an operator has said of the virtual host.
+    Described(Arc<VirtualHostOptions>),
     /// In place of the policy of that kind and name.
     PolicySet(PolicyKind, Arc<Policy>),
     PolicyCleared(PolicyKind, ShortString),

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     broker::{
-        Binding, Broker, Client, Destination, Outbox, QueueDeclaration, Schedule, Timer, Users,
+        Binding, Broker, Client, Destination, Directory, QueueDeclaration, Schedule, Timer,
         hosted::Aftermath,
+        tests::{client_of, origins},
     },
     model::{
-        ChannelCredit, ChannelNumber, ConnectionId, ConsumerId, Delivery, ExchangeName, Message,
-        Moment, Outcome, Properties, Publication, Published, QueueId, QueueName, QueueOptions,
-        RoutingKey, Settlement, VirtualHostName,
+        ChannelCredit, ChannelNumber, ConnectionId, ExchangeName, Message, Moment, Outcome,
+        Properties, Publication, Published, QueueId, QueueName, QueueOptions, RoutingKey,
+        Settlement, VirtualHostName,
     },
 };
 use FieldValue::Int64;
@@ -37,13 +38,6 @@ impl Timer for Quiet {
     }
 }
 
-impl Outbox for Quiet {
-    fn deliver(&self, deliveries: &mut Vec<Delivery>) {
-        deliveries.clear();
-    }
-    fn consumer_cancelled(&self, _: ConsumerId) {}
-}
-
 struct World {
     quiet: Arc<Quiet>,
     broker: Arc<Broker>,
@@ -55,11 +49,9 @@ impl World {
     fn new() -> Self {
         let quiet = Arc::new(Quiet::default());
         let timer: Arc<dyn Timer> = Arc::<Quiet>::clone(&quiet);
-        let broker = Arc::new(Broker::new(timer, Users::default(), None));
-        broker.add_virtual_host(HOME);
-        let outbox: Arc<dyn Outbox> = Arc::<Quiet>::clone(&quiet);
-        let mut client = Broker::client(&broker, ConnectionId(1), outbox, true, 7);
-        client.open(&HOME).unwrap();
+        let broker = Arc::new(Broker::new(timer, Directory::default(), None));
+        broker.establish(origins("guest"));
+        let client = client_of(&broker, 1);
         Self { quiet, broker, client, now: Moment::from_unix(Duration::from_secs(1)) }
     }
 
