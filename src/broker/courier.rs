@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Broker, topology::QueueRecord, virtual_host::VirtualHost};
-use crate::model::{DeathReason, Message, Moment, Position};
+use crate::model::{DeadLetterOptions, DeathReason, Message, Moment, Position};
 
 /// Dead letters of all queues, in the order in which the messages died.
 ///
@@ -27,6 +27,8 @@ struct Round {
 pub(super) struct Letter {
     pub(super) message: Message,
     pub(super) reason: DeathReason,
+    /// Where it was to go when it died.
+    pub(super) way: DeadLetterOptions,
     /// Its place in the queue, where it is still written as being.
     pub(super) from: Option<Position>,
     pub(super) queue: Arc<QueueRecord>,

@@ -17,6 +17,7 @@ mod origins;
 mod pace;
 mod parameters;
 mod pattern;
+mod policy;
 mod ports;
 mod presence;
 pub mod queue;
@@ -44,6 +45,10 @@ pub use self::{
     facts::BadFact,
     origins::Origins,
     pattern::{BadPattern, Pattern},
+    policy::{
+        ApplyTo, MissingPolicy, Policy, PolicyDraft, PolicyFault, PolicyFaults, PolicyKind,
+        PolicyView,
+    },
     ports::{Journal, Outbox, Timer},
     recovery::{Backlog, Restoring},
     routing::{Binding, Destination},
@@ -311,9 +316,8 @@ impl Broker {
     /// Routes one dead letter from its dead-letter exchange into the queues it reaches. What dies
     /// of it in turn waits in the bag of the courier, who is under way.
     fn deliver_letter(&self, letter: &Letter, now: Moment) {
-        let Some(options) = &letter.queue.options.dead_letter else { return };
-        let buried =
-            dead_letter::bury(&letter.message, letter.reason, &letter.queue.name, options, now);
+        let Letter { message, reason, queue, .. } = letter;
+        let buried = dead_letter::bury(message, *reason, &queue.name, &letter.way, now);
         let mut ids = Vec::new();
         let topology = letter.home.topology();
         topology.route(&buried.message, &buried.further_keys, &mut ids);

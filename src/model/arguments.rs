@@ -11,7 +11,7 @@ use super::{
 pub const LONGEST_MS: i64 = 315_360_000_000;
 
 /// What a quorum queue grants a message without `x-delivery-limit` (RabbitMQ 4.0).
-const DELIVERY_LIMIT: u32 = 20;
+pub const DELIVERY_LIMIT: u32 = 20;
 
 /// The arguments of a classic queue, in the order in which a second declaration is compared.
 const CLASSIC: &[&str] = &[

@@ -21,7 +21,7 @@ mod refusal;
 mod table;
 
 pub use access::{Limit, Limits, RateAlgorithm, RateLimits, Right};
-pub use arguments::LONGEST_MS;
+pub use arguments::{DELIVERY_LIMIT, LONGEST_MS};
 pub use batch::{Batch, Entries, Entry, Meaningless, Spans, Targets, entries};
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;

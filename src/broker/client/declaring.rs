@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Client, replies};
 use crate::{
     broker::{
-        hosted::{Counts, Hosted},
+        hosted::{Configuration, Counts, Hosted},
+        queue::Restored,
         routing::Binding,
         topology::{self, Change, Declared, ExchangeDeclaration, QueueDeclaration, Topology},
     },
@@ -88,12 +89,10 @@ impl Client {
                     Declared::New(record) => {
                         may_be_new.clone()?;
                         let change = Change::QueueDeclared(Arc::clone(&record));
-                        let hosted = Arc::new(Hosted::new(
-                            record,
-                            Arc::clone(&home),
-                            self.broker.journal.clone(),
-                            now,
-                        ));
+                        let configuration = Configuration::of(&record, topology);
+                        let hosted = Hosted::new(record, Arc::clone(&home), configuration, now);
+                        let journal = self.broker.journal.clone();
+                        let hosted = Arc::new(hosted.kept_in(journal, Restored::default()));
                         self.broker.host(&hosted);
                         Ok((Some(hosted), vec![change]))
                     }

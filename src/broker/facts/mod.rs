@@ -7,6 +7,7 @@
 mod access;
 mod fault;
 mod key;
+mod policy;
 mod rebuilt;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use self::fault::Fault;
 pub(super) use self::{key::Key, rebuilt::Rebuilt};
 use super::{
     access::{Permission, TopicPermission, User},
+    policy::{Policy, PolicyKind},
     ports::Journal,
     routing::{Binding, ExchangeKind},
     topology::{self, ExchangeRecord, QueueRecord},
@@ -43,6 +45,7 @@ pub(super) enum Fact {
     TopicPermission(ShortString, VirtualHostName, ExchangeName, TopicPermission),
     /// Something that tools keep here for the whole cluster.
     GlobalParameter(ShortString, FieldValue),
+    Policy(VirtualHostName, PolicyKind, Arc<Policy>),
 }
 
 /// The first octet of every value.
@@ -89,6 +92,9 @@ impl Fact {
                 Key::TopicPermission(user.clone(), home.clone(), exchange.clone())
             }
             Self::GlobalParameter(name, _) => Key::GlobalParameter(name.clone()),
+            Self::Policy(home, kind, policy) => {
+                Key::Policy(home.clone(), *kind, policy.name.clone())
+            }
         }
     }
 
@@ -112,6 +118,7 @@ impl Fact {
             Self::Permission(.., permission) => access::put_permission(&mut value, permission),
             Self::TopicPermission(.., held) => access::put_topic_permission(&mut value, held),
             Self::GlobalParameter(_, parameter) => put_value(&mut value, parameter),
+            Self::Policy(.., policy) => policy::put(&mut value, policy),
         }
         value
     }
@@ -154,6 +161,10 @@ fn read_value(key: Key, value: &Bytes) -> Result<Fact, Fault> {
         Key::Queue(home, name) => {
             let queue = read_queue(&home, name, &rest)?;
             Ok(Fact::Queue(home, Arc::new(queue)))
+        }
+        Key::Policy(home, kind, name) => {
+            let policy = policy::read(kind, name, &rest)?;
+            Ok(Fact::Policy(home, kind, Arc::new(policy)))
         }
         Key::User(name) => {
             let user = access::read_user(&rest).ok_or(Fault::Meaningless)?;

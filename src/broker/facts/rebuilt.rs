@@ -30,10 +30,19 @@ impl Rebuilt {
     /// Builds everything, or says which fact is at fault.
     pub(in crate::broker) fn from_facts(facts: &BTreeMap<Bytes, Bytes>) -> Result<Self, BadFact> {
         let mut rebuilt = Self::default();
+        let mut policies = BTreeMap::<_, Vec<_>>::new();
         for (key, value) in facts {
             let fact = Fact::read(key, value)?;
             let key = fact.key();
+            if let Fact::Policy(home, kind, policy) = &fact {
+                policies.entry(home.clone()).or_default().push((*kind, Arc::clone(policy)));
+            }
             rebuilt.add(fact).map_err(|fault| BadFact::new(&key, fault))?;
+        }
+        for (home, policies) in policies {
+            if let Some(topology) = rebuilt.topologies.get_mut(&home) {
+                topology.restore_policies(policies);
+            }
         }
         Ok(rebuilt)
     }
@@ -82,6 +91,8 @@ impl Rebuilt {
                 self.others.push(fact);
             }
             Fact::GlobalParameter(..) => self.others.push(fact),
+            // All of them are taken up at once, in the end.
+            Fact::Policy(home, ..) => drop(self.topology(&home)?),
         }
         Ok(())
     }

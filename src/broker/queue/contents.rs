@@ -136,6 +136,11 @@ impl Contents {
         self.ready.clear(changes)
     }
 
+    /// Has the octets of all that is ready counted.
+    pub(super) fn measure(&mut self) {
+        self.ready.measure();
+    }
+
     /// Messages below a position can be read from disk now.
     pub(super) fn moved(&mut self, kept: Kept, below: Position) {
         self.ready.moved(kept, below);

@@ -150,6 +150,11 @@ impl Queue {
         self.consumers.count()
     }
 
+    /// What it is.
+    pub fn options(&self) -> &QueueOptions {
+        &self.options
+    }
+
     /// Whether nothing is ready: messages that are out do not count.
     #[inline]
     fn is_empty(&self) -> bool {
@@ -235,18 +240,6 @@ impl Queue {
         if self.options.kind == QueueKind::Classic {
             self.alarm.renew_lease(now);
         }
-    }
-
-    /// Kind, priorities and single active consumer are no matter of policy, and stay.
-    fn configure(&mut self, options: QueueOptions, now: Moment, effects: &mut Vec<Effect>) {
-        self.options = QueueOptions {
-            kind: self.options.kind,
-            max_priority: self.options.max_priority,
-            single_active_consumer: self.options.single_active_consumer,
-            ..options
-        };
-        self.alarm.renew_lease(now);
-        self.trim(effects);
     }
 
     /// Hands ready messages to the consumers, while both last.

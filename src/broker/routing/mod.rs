@@ -80,6 +80,14 @@ impl Graph {
         self.names.insert(name, index);
     }
 
+    /// Gives an exchange another alternate, or none.
+    pub(super) fn set_alternate(&mut self, name: &[u8], alternate: Option<ExchangeName>) {
+        let place = self.index(name).and_then(|index| self.exchanges.get_mut(index.0 as usize));
+        if let Some(Some(exchange)) = place {
+            exchange.alternate = alternate;
+        }
+    }
+
     /// Removes an exchange whose bindings, in both directions, have been disconnected.
     pub(super) fn remove_exchange(&mut self, name: &[u8]) {
         if let Some(index) = self.names.remove(name) {

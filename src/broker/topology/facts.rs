@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     broker::{
         facts::{Fact, Key},
+        policy::PolicyKind,
         routing::{Binding, Destination},
     },
     model::{Batch, ExchangeName, QueueId, VirtualHostName},
@@ -44,6 +45,17 @@ impl Topology {
                 self.put(batch, |home| Fact::VirtualHost(home, Arc::clone(options)));
                 true
             }
+            Change::PolicySet(kind, policy) => {
+                self.put(batch, |home| Fact::Policy(home, *kind, Arc::clone(policy)));
+                true
+            }
+            Change::PolicyCleared(kind, name) => {
+                let is_known = self.policies().find(*kind, name).is_some();
+                if is_known {
+                    Key::Policy(self.virtual_host.clone(), *kind, name.clone()).delete(batch);
+                }
+                is_known
+            }
         }
     }
 
@@ -59,6 +71,11 @@ impl Topology {
         for exchange in self.exchanges().filter(|exchange| exchange.durable && !is_given(exchange))
         {
             Key::Exchange(self.virtual_host.clone(), exchange.name.clone()).delete(batch);
+        }
+        for kind in [PolicyKind::User, PolicyKind::Operator] {
+            for policy in self.policies().all(kind) {
+                Key::Policy(self.virtual_host.clone(), kind, policy.name.clone()).delete(batch);
+            }
         }
         Key::VirtualHost(self.virtual_host.clone()).delete(batch);
     }

@@ -31,6 +31,9 @@ fn samples() -> Vec<Fact> {
     node.broker.set_topic_permission(held).unwrap();
     let value = FieldValue::Table(table([("a", 1.into()), ("b", FieldValue::Void)]));
     node.broker.set_global_parameter(ShortString::from_static("p"), value);
+    for kind in [PolicyKind::User, PolicyKind::Operator] {
+        node.broker.set_policy(&HOME, kind, policy(kind, "^q", 5), NOW).unwrap();
+    }
     let facts = node.ledger.facts();
     facts.iter().map(|(key, value)| Fact::read(key, value).unwrap()).collect()
 }
@@ -56,9 +59,10 @@ fn everything_comes_after_what_it_stands_on() {
             Fact::Permission(..) => 'p',
             Fact::TopicPermission(..) => 't',
             Fact::GlobalParameter(..) => 'g',
+            Fact::Policy(..) => 'r',
         })
         .collect();
-    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptg");
+    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrr");
 }
 
 #[test]
