@@ -4,13 +4,15 @@ mod arguments;
 mod store_command;
 
 use std::{
+    env,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
 
 use clap::Parser;
-use leveret::{config::Config, perf, server::Server};
+use leveret::{config::Config, ctl, perf, server::Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::fmt::{format::Writer, time::FormatTime, time::SystemTime};
 
@@ -20,10 +22,16 @@ use arguments::{Arguments, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some((name, tool)) = tool_of_this_name() {
+        return administer(&name, tool, &env::args().skip(1).collect::<Vec<_>>());
+    }
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Some(Command::Perf(perf)) => perf::run(&perf).map_err(|failure| failure.to_string()),
         Some(Command::Store(store)) => store_command::run(&store),
+        Some(Command::Ctl(ctl)) => {
+            return administer("leveret ctl", ctl::Tool::Control, &ctl.words);
+        }
         Some(Command::Serve(serve)) => serve.config().and_then(|config| serve_until_told(&config)),
         None => arguments.serve.config().and_then(|config| serve_until_told(&config)),
     };
@@ -34,6 +42,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// RabbitMQ's tool that this program is called as, by way of a link.
+fn tool_of_this_name() -> Option<(String, ctl::Tool)> {
+    let program = env::args().next()?;
+    let name = Path::new(&program).file_name()?.to_str()?;
+    ctl::Tool::named(name).map(|tool| (name.to_owned(), tool))
+}
+
+fn administer(program: &str, tool: ctl::Tool, words: &[String]) -> ExitCode {
+    ExitCode::from(ctl::run(program, tool, words, arguments::folder_with_socket))
 }
 
 /// Runs the broker until SIGTERM or SIGINT; a second one ends the process at once.
