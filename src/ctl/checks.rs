@@ -253,7 +253,8 @@ fn show_listeners(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failu
 fn check_port_listener(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failure> {
     let (node, port) = (call.node, call.word(0));
     let listeners = asked_listeners(broker)?;
-    if listeners.iter().any(|listener| listener["port"].to_string() == port) {
+    let number = port.parse::<u64>().ok();
+    if listeners.iter().any(|listener| number.is_some() && listener["port"].as_u64() == number) {
         return Ok(match call.wants_json() {
             true => Outcome::Object(json!({ "result": "ok", "node": node, "port": port })),
             false => {
