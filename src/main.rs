@@ -23,7 +23,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     if let Some((name, tool)) = tool_of_this_name() {
-        return administer(&name, tool, &env::args().skip(1).collect::<Vec<_>>());
+        let words: Vec<_> =
+            env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        return administer(&name, tool, &words);
     }
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
 
 /// RabbitMQ's tool that this program is called as, by way of a link.
 fn tool_of_this_name() -> Option<(String, ctl::Tool)> {
-    let program = env::args().next()?;
+    let program = env::args_os().next()?;
     let name = Path::new(&program).file_name()?.to_str()?;
     ctl::Tool::named(name).map(|tool| (name.to_owned(), tool))
 }
