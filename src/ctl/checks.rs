@@ -127,7 +127,10 @@ pub(super) fn alarms(broker: &mut Broker, which: &str) -> Result<Vec<Value>, Fai
         return Ok(Vec::new());
     }
     let body = answer.json();
-    let alarm = |alarm: &Value| json!({ "type": "resource_limit", "resource": alarm["resource"], "node": alarm["node"] });
+    let alarm = |alarm: &Value| {
+        let (resource, node) = (&alarm["resource"], &alarm["node"]);
+        json!({ "type": "resource_limit", "resource": resource, "node": node })
+    };
     Ok(body["alarms"].as_array().into_iter().flatten().map(alarm).collect())
 }
 

@@ -7,11 +7,13 @@
 //!
 //! | method and path | body | answer |
 //! | --- | --- | --- |
-//! | `POST /api/leveret/authenticate` | `{"username": s, "password": s}` | 200 `{"authenticated": true}`, or 200 `{"authenticated": false, "reason": s}` |
-//! | `PUT /api/leveret/vm_memory_high_watermark` | `{"relative": f}` or `{"absolute": octets}` | 204 |
-//! | `PUT /api/leveret/disk_free_limit` | `{"absolute": octets}` or `{"mem_relative": f}` | 204 |
-//! | `POST /api/leveret/stop` | none | 204, and then the broker stops in order |
-//! | `GET /api/leveret/status` | | 200 `{"vm_memory_high_watermark": {"relative": f}}`, or `{"absolute": octets}` in it |
+//! | `POST /api/leveret/authenticate` | `username`, `password` | 200: `authenticated` b, `reason` s |
+//! | `PUT /api/leveret/vm_memory_high_watermark` | `relative` f or `absolute` octets | 204 |
+//! | `PUT /api/leveret/disk_free_limit` | `absolute` octets or `mem_relative` f | 204 |
+//! | `POST /api/leveret/stop` | | 204, and then the broker stops in order |
+//! | `GET /api/leveret/status` | | 200: `vm_memory_high_watermark` as it was put |
+//!
+//! Bodies and answers are JSON objects with these keys. A `reason` is told with a refusal alone.
 //!
 //! Where it adds a key `pid` (a text as `<node.1.2.3>`) to queues, connections and channels, and to
 //! `owner_pid_details`, `connection_details` and `channel_details` in them, `list_queues`,
