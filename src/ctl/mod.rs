@@ -7,7 +7,7 @@
 //!
 //! | method and path | body | answer |
 //! | --- | --- | --- |
-//! | `POST /api/leveret/authenticate` | `username`, `password` | 200: `authenticated` b, `reason` s |
+//! | `POST /api/leveret/authenticate` | `username`, `password` | 200: `authenticated`, `reason` |
 //! | `PUT /api/leveret/vm_memory_high_watermark` | `relative` f or `absolute` octets | 204 |
 //! | `PUT /api/leveret/disk_free_limit` | `absolute` octets or `mem_relative` f | 204 |
 //! | `POST /api/leveret/stop` | | 204, and then the broker stops in order |
