@@ -112,7 +112,9 @@ fn import_definitions(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, F
     }
     broker.post("/api/definitions", document)?.accepted()?;
     if call.wants_json() {
-        return Ok(Outcome::Done);
+        // Without a line's end, as RabbitMQ's tool prints it.
+        let object = serde_json::json!({ "node": call.node, "result": "ok" });
+        return Ok(Outcome::Raw(object.to_string().into_bytes()));
     }
     Ok(match call.is_terse() {
         true => Outcome::Done,

@@ -42,30 +42,33 @@ pub(super) const COMMANDS: &[Command] = &[
     }),
 ];
 
+/// How sizes are shown: the name of a unit, as it was given, and its octets.
 #[derive(Clone, Copy)]
-enum Unit {
-    Bytes,
-    Megabytes,
-    Gigabytes,
+struct Unit<'a> {
+    name: &'a str,
+    octets: f64,
 }
 
-impl Unit {
-    fn of(call: &Call<'_>) -> Option<Self> {
-        match call.line.text("unit").map(str::to_lowercase).as_deref() {
-            Some("bytes") => Some(Self::Bytes),
-            Some("mb") => Some(Self::Megabytes),
-            None | Some("gb") => Some(Self::Gigabytes),
-            Some(_) => None,
-        }
+impl<'a> Unit<'a> {
+    fn of(call: &'a Call<'_>) -> Option<Self> {
+        let name = call.line.text("unit").unwrap_or("gb");
+        let octets = match name.to_lowercase().as_str() {
+            "bytes" => 1.0,
+            "kb" | "kilobytes" => 1e3,
+            "mb" | "megabytes" => 1e6,
+            "gb" | "gigabytes" => 1e9,
+            "tb" | "terabytes" => 1e12,
+            _ => return None,
+        };
+        Some(Self { name, octets })
     }
 
-    fn show(self, octets: &Value) -> String {
-        let (name, unit) = match self {
-            Self::Bytes => return format!("{octets} bytes"),
-            Self::Megabytes => ("mb", 1e6),
-            Self::Gigabytes => ("gb", 1e9),
-        };
-        format!("{:?} {name}", rounded(octets.as_f64().unwrap_or_default() / unit, 4))
+    fn show(self, size: &Value) -> String {
+        let Self { name, octets } = self;
+        if octets == 1.0 {
+            return format!("{size} {name}");
+        }
+        format!("{:?} {name}", rounded(size.as_f64().unwrap_or_default() / octets, 4))
     }
 }
 
@@ -161,7 +164,7 @@ impl Report {
     }
 
     /// The sections that RabbitMQ's tool prints; what the node does not tell has no line.
-    fn text(&self, name: &str, unit: Unit) -> String {
+    fn text(&self, name: &str, unit: Unit<'_>) -> String {
         let sections = [
             ("Runtime", self.runtime(name)),
             ("Plugins", self.plugins()),
@@ -210,7 +213,7 @@ impl Report {
         lines
     }
 
-    fn memory_lines(&self, unit: Unit) -> Vec<String> {
+    fn memory_lines(&self, unit: Unit<'_>) -> Vec<String> {
         let limit = unit.show(&self.node["mem_limit"]);
         let setting = match &self.more["vm_memory_high_watermark"] {
             Value::Object(setting) if setting.contains_key("relative") => {
@@ -239,7 +242,7 @@ impl Report {
         ]
     }
 
-    fn disk(&self, unit: Unit) -> Vec<String> {
+    fn disk(&self, unit: Unit<'_>) -> Vec<String> {
         vec![
             format!("Low free disk space watermark: {}", unit.show(&self.node["disk_free_limit"])),
             format!("Free disk space: {}", unit.show(&self.node["disk_free"])),
@@ -257,7 +260,7 @@ impl Report {
 }
 
 /// Each part of the memory in use, the greatest first.
-fn breakdown(memory: &Value, unit: Unit) -> Vec<String> {
+fn breakdown(memory: &Value, unit: Unit<'_>) -> Vec<String> {
     let totals = memory["total"].as_object();
     let total = totals.into_iter().flatten().filter_map(|(_, value)| value.as_f64());
     let total = total.fold(1.0, f64::max);
@@ -308,7 +311,7 @@ fn status(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failure> {
     if call.wants_json() {
         return Ok(Outcome::Object(report.object()));
     }
-    let unit = Unit::of(call).unwrap_or(Unit::Gigabytes);
+    let unit = Unit::of(call).unwrap_or(Unit { name: "gb", octets: 1e9 });
     Ok(Outcome::text(report.text(call.node, unit)))
 }
 
