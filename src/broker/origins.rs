@@ -16,7 +16,8 @@ use super::{
 };
 use crate::model::{Batch, LogPosition, QueueId, ShortString, VirtualHostName};
 
-/// A durable queue that is in its topology again, and has no messages yet.
+/// A durable queue that is in its topology again, or an annex of a durable exchange, and has no
+/// messages yet.
 #[derive(Clone, Debug)]
 pub(super) struct RestoredQueue {
     pub(super) record: Arc<QueueRecord>,
@@ -86,7 +87,8 @@ impl Broker {
         name: VirtualHostName,
         topology: Topology,
     ) -> Vec<RestoredQueue> {
-        let records: Vec<_> = topology.queues().cloned().collect();
+        let annexes = topology.exchanges().flat_map(|exchange| exchange.annex_records());
+        let records: Vec<_> = topology.queues().cloned().chain(annexes).collect();
         let home = Arc::new(VirtualHost::new(topology, self.journal.clone()));
         self.virtual_hosts.insert(name, Arc::clone(&home));
         records

@@ -12,6 +12,7 @@ use super::{
     hosted::Hosted,
     origins::RestoredQueue,
     queue::{Command, Restored},
+    routing::AnnexPlan,
 };
 use crate::model::{Batch, Entry, Moment, Position, QueueId, Ranges};
 
@@ -127,13 +128,16 @@ impl Broker {
 
     fn host_again(&self, queue: RestoredQueue, contents: Restored, now: Moment) {
         let RestoredQueue { record, home } = queue;
-        let journal = self.journal.clone();
+        let journal = self.journal.clone().filter(|_| record.durable);
         self.host(&Arc::new(Hosted::restored(record, home, journal, contents, now)));
     }
 }
 
 /// Whether time works on the queue, so that it has to look at its head, and read it for that.
 fn is_timed(queue: &RestoredQueue) -> bool {
+    if let Some(annex) = &queue.record.annex {
+        return annex.plan == AnnexPlan::Delays;
+    }
     let options = &queue.record.options;
     options.expires.is_some() || options.message_ttl.is_some() || options.dead_letter.is_some()
 }

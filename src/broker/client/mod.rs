@@ -18,7 +18,7 @@ pub use self::{
 };
 
 use self::{confirming::Confirming, publishing::Transaction, routes::RouteCache};
-use super::{Broker, hosted::Hosted, ports::Outbox, virtual_host::VirtualHost};
+use super::{Broker, hosted::Hosted, ports::Outbox, routing::Draws, virtual_host::VirtualHost};
 use crate::model::{
     ChannelNumber, ConnectionId, ConsumerId, LogPosition, Moment, Names, QueueId, QueueName,
     Refusal, ShortString, VirtualHostName,
@@ -34,6 +34,8 @@ pub struct Client {
     from_here: bool,
     /// Draws the names that nobody may guess.
     names: Names,
+    /// Chance for the exchanges that choose by it.
+    draws: Draws,
     user: ShortString,
     home: Option<Arc<VirtualHost>>,
     routes: RouteCache,
@@ -59,6 +61,7 @@ impl Client {
             outbox,
             from_here,
             names: Names::new(entropy),
+            draws: Draws::of_secret(entropy),
             user: ShortString::default(),
             home: None,
             routes: RouteCache::default(),

@@ -10,6 +10,8 @@ use crate::model::Message;
 #[derive(Debug, Default)]
 pub(super) struct Route {
     pub(super) queues: Vec<Arc<Hosted>>,
+    /// Not only what exchanges keep for themselves is among them.
+    pub(super) is_routed: bool,
 }
 
 /// Routes by exchange and routing key. Holds only routes that depend on nothing else.

@@ -13,10 +13,11 @@ pub(super) use self::together::{Fate, Together};
 
 use self::marks::Marks;
 use super::{
-    courier::{Courier, Letter},
+    courier::{Cause, Courier, Letter},
     dead_letter::with_header,
     ports::{Journal, Outbox, Timer},
     queue::{Command, Effect, Kept, Queue, Restored, Shelf, Subscription},
+    routing::Claim,
     topology::{self, QueueRecord},
     virtual_host::VirtualHost,
 };
@@ -69,7 +70,7 @@ struct Way {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub(super) struct Aftermath {
-    /// Something died here: the courier has work.
+    /// Something died or became due here: the courier has work.
     pub(super) deaths: bool,
     /// The queue's life is over: delete it.
     pub(super) over: bool,
@@ -300,6 +301,26 @@ impl Hosted {
         state.has_spilled || state.queue.has_spilled()
     }
 
+    /// Whether an annex sees a key for the first time.
+    pub(super) fn claim(&self, claim: Claim, now: Moment) -> bool {
+        self.lock().queue.claim(claim, now)
+    }
+
+    /// The last messages that an annex has kept.
+    pub(super) fn recent(&self) -> Vec<Message> {
+        self.lock().queue.recent()
+    }
+
+    /// How much an annex keeps.
+    pub(super) fn annexed_count(&self) -> u64 {
+        self.lock().queue.annexed_count()
+    }
+
+    /// An annex is gone with its exchange.
+    pub(super) fn close(&self) {
+        self.finish(&mut self.lock(), Moment::default());
+    }
+
     /// Whether the queue's life has ended.
     pub(super) fn is_gone(&self) -> bool {
         self.lock().gone
@@ -402,8 +423,11 @@ impl Hosted {
                 way.deliveries.push(Delivery { consumer, queue, position, redelivered, message });
             }
             Effect::DeadLetter { message, reason, from } => {
-                let (queue, home) = (Arc::clone(&self.record), Arc::clone(&self.home));
-                around.courier.receive(Letter { message, reason, from, queue, home });
+                around.courier.receive(self.letter(message, Cause::Death(reason), from));
+                aftermath.deaths = true;
+            }
+            Effect::Release { message, from } => {
+                around.courier.receive(self.letter(message, Cause::Due, from));
                 aftermath.deaths = true;
             }
             Effect::WakeAt(moment) => around.timer.wake_at(moment, self.record.id),
@@ -411,6 +435,11 @@ impl Hosted {
             Effect::GotNothing | Effect::Got { .. } | Effect::Refused | Effect::Purged(_) => {}
         }
         aftermath
+    }
+
+    fn letter(&self, message: Message, cause: Cause, from: Option<Position>) -> Letter {
+        let (queue, home) = (Arc::clone(&self.record), Arc::clone(&self.home));
+        Letter { message, cause, from, queue, home }
     }
 
     /// The message as a quorum queue delivers it again: with the count of its failed deliveries.
@@ -424,7 +453,11 @@ impl Hosted {
 }
 
 fn empty_queue(record: &QueueRecord, now: Moment) -> Queue {
-    Queue::new(record.options.clone(), record.auto_delete, now)
+    let queue = Queue::new(record.options.clone(), record.auto_delete, now);
+    match &record.annex {
+        Some(annex) => queue.annexed(&annex.plan),
+        None => queue,
+    }
 }
 
 impl State {

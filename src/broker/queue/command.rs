@@ -96,6 +96,9 @@ pub enum Effect {
     /// durable one is still written as being here: it leaves its place with the record that brings
     /// it to where it goes.
     DeadLetter { message: Message, reason: DeathReason, from: Option<Position> },
+    /// A message's delay is over: route it. One that is durable leaves its place as a dead letter
+    /// does.
+    Release { message: Message, from: Option<Position> },
     /// Wake the queue with [`Command::Tick`] at this moment, if it was not asked already.
     WakeAt(Moment),
     /// The last consumer of an auto-delete queue has gone, or `x-expires` has passed: delete it.
