@@ -13,8 +13,10 @@ use std::{
 use super::*;
 use crate::{
     broker::{
-        Broker, Client, ExchangeDeclaration, QueueDeclaration, Users, routing::{Destination, Plan},
-        tests::Nowhere, topology::Topology,
+        Broker, Client, ExchangeDeclaration, QueueDeclaration, Users,
+        routing::{Destination, Plan},
+        tests::Nowhere,
+        topology::Topology,
     },
     model::{ConnectionId, Entry, FieldValue, Moment, Position, RoutingKey, entries},
 };

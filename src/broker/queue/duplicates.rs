@@ -27,7 +27,8 @@ impl Duplicates {
     }
 
     fn knows(&self, message: &Message) -> bool {
-        !self.keys.is_empty() && deduplication_key(message).is_some_and(|key| self.keys.contains(&key))
+        !self.keys.is_empty()
+            && deduplication_key(message).is_some_and(|key| self.keys.contains(&key))
     }
 
     fn forget(&mut self, position: Position) {

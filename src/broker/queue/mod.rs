@@ -26,6 +26,10 @@ mod unacked;
 
 use thiserror::Error;
 
+use self::{
+    annex::Annex, clearance::Clearance, consumers::Consumers, contents::Contents,
+    duplicates::Duplicates, expiry::Alarm, unacked::Holder,
+};
 pub use self::{
     changes::{Arrived, Changes, Kept},
     command::{Arrival, Command, Effect, Subscription},
@@ -33,10 +37,6 @@ pub use self::{
     restored::Restored,
     shelf::Shelf,
     stored::Stored,
-};
-use self::{
-    annex::Annex, clearance::Clearance, consumers::Consumers, contents::Contents,
-    duplicates::Duplicates, expiry::Alarm, unacked::Holder,
 };
 use crate::model::{
     ChannelCredit, ConsumerId, DeathReason, Message, Moment, Outcome, Position, QueueKind,

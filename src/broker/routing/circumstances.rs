@@ -1,6 +1,9 @@
 //! What a route depends on that is neither in the message nor in the topology.
 
-use std::{hash::{DefaultHasher, Hash, Hasher}, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use bytes::Bytes;
 

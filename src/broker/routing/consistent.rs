@@ -136,7 +136,9 @@ impl HashBy {
             Self::RoutingKey => start.with(message.routing_key()),
             Self::CorrelationId => of(view().correlation_id),
             Self::MessageId => of(view().message_id),
-            Self::Timestamp => of(view().timestamp.map(u64::to_le_bytes).as_ref().map(|it| &it[..])),
+            Self::Timestamp => {
+                of(view().timestamp.map(u64::to_le_bytes).as_ref().map(|it| &it[..]))
+            }
             Self::Header(name) => {
                 let headers = headers.get_or_insert_with(|| Headers::of(message));
                 headers.value(name).map_or(start, |value| of_value(start, value))
@@ -153,6 +155,8 @@ fn of_value(start: Stable, value: &FieldValue) -> Stable {
         (None, FieldValue::LongString(octets) | FieldValue::ByteArray(octets)) => {
             start.with(octets)
         }
-        (None, other) => start.with(other.type_name().as_bytes()).with(other.to_string().as_bytes()),
+        (None, other) => {
+            start.with(other.type_name().as_bytes()).with(other.to_string().as_bytes())
+        }
     }
 }

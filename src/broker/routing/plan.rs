@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::ExchangeKind;
-use crate::model::{
-    ExchangeFault, FieldTable, FieldValue, Refusal, Resource, ShortString,
-};
+use crate::model::{ExchangeFault, FieldTable, FieldValue, Refusal, Resource, ShortString};
 
 /// An exchange's type with what its arguments ask of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +77,9 @@ impl Plan {
             ExchangeKind::ModulusHash => Self::ModulusHash,
             ExchangeKind::Random => Self::Random,
             ExchangeKind::LocalRandom => Self::LocalRandom,
-            ExchangeKind::ConsistentHash => Self::ConsistentHash(HashBy::parse(exchange, arguments)?),
+            ExchangeKind::ConsistentHash => {
+                Self::ConsistentHash(HashBy::parse(exchange, arguments)?)
+            }
             ExchangeKind::RecentHistory => Self::RecentHistory(history_length(arguments)?),
             ExchangeKind::Deduplication => Self::Deduplication(CachePlan::parse(arguments)?),
             ExchangeKind::Delayed => {

@@ -46,8 +46,7 @@ impl Bench {
 
     fn route(&mut self, key: &str, properties: Properties) -> (Option<u64>, Basis) {
         let key = key.as_bytes();
-        let message =
-            Message::new(SOURCE.as_bytes(), key, &properties.to_bytes(), Bytes::new());
+        let message = Message::new(SOURCE.as_bytes(), key, &properties.to_bytes(), Bytes::new());
         let mut out = Vec::new();
         let start = SOURCE.as_bytes();
         let routing = self.graph.route(start, &message, &[], &mut self.draws, &mut out).unwrap();

@@ -88,8 +88,7 @@ impl Bench {
         let (message, recipients) = Recipients::separate(message).expect("well-formed recipients");
         let mut out = Vec::new();
         let mut draws = Draws::new(1);
-        let routing =
-            self.topology.route(&message, &recipients.into_keys(), &mut draws, &mut out);
+        let routing = self.topology.route(&message, &recipients.into_keys(), &mut draws, &mut out);
         assert_eq!(routing.expect("the exchange").is_routed, !out.is_empty());
         let name = |queue: &QueueId| self.topology.queue(*queue).expect("exists").name.to_string();
         out.iter().map(name).collect()

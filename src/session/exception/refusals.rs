@@ -157,9 +157,7 @@ fn expiration_fault(fault: &ExpirationFault) -> String {
 /// The words of the types that are plugins of RabbitMQ.
 fn exchange_fault(fault: &ExchangeFault) -> String {
     match fault {
-        ExchangeFault::HashesTwice => {
-            "hash-header and hash-property are mutually exclusive".into()
-        }
+        ExchangeFault::HashesTwice => "hash-header and hash-property are mutually exclusive".into(),
         ExchangeFault::UnknownHashProperty(name) => format!("Unsupported property: {name}"),
         ExchangeFault::HistoryLength(value) => format!(
             "Invalid argument {}, 'x-recent-history-length' must be a positive integer",
@@ -186,7 +184,7 @@ fn exchange_fault(fault: &ExchangeFault) -> String {
 fn binding_fault(fault: &BindingFault) -> String {
     match fault {
         BindingFault::WeightNotAnInteger(key) => {
-            format!("The binding key must be an integer: <<\"{key}\">>")
+            format!("The binding key must be an integer: {}", binary(key))
         }
         BindingFault::WeightBelowOne => "The binding key must be greater than 0".into(),
         BindingFault::WeightAbove(greatest) => {
@@ -203,9 +201,17 @@ fn binding_fault(fault: &BindingFault) -> String {
 /// A value in Erlang's notation.
 fn term(value: &FieldValue) -> String {
     match value {
-        FieldValue::LongString(text) | FieldValue::ByteArray(text) => format!("<<\"{text}\">>"),
+        FieldValue::LongString(octets) | FieldValue::ByteArray(octets) => binary(octets),
         other => other.to_string(),
     }
+}
+
+/// Octets in Erlang's notation; only text is shown as it shows it.
+fn binary(octets: &[u8]) -> String {
+    if octets.is_empty() {
+        return "<<>>".into();
+    }
+    format!("<<\"{}\">>", String::from_utf8_lossy(octets))
 }
 
 fn headers_match(value: &FieldValue) -> String {
