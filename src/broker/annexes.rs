@@ -61,32 +61,36 @@ impl Broker {
         home: &Arc<VirtualHost>,
         decide: impl FnOnce(&Topology) -> Result<(T, Vec<Change>), Refusal>,
     ) -> Result<(T, LogPosition), Refusal> {
-        let mut ended = Vec::new();
-        let changed = home.change(|topology| {
+        home.change(|topology| {
             let (result, mut changes) = decide(topology)?;
-            for change in &mut changes {
-                match change {
-                    Change::ExchangeDeclared(record) if record.lacks_annexes() => {
-                        let numbers = iter::repeat_with(|| self.next_queue_id());
-                        *record = Arc::new(record.with_annexes(numbers));
-                        self.host_annexes(home, record);
-                    }
-                    Change::ExchangeDeleted(name) => {
-                        let record = topology.exchange(name);
-                        ended.extend(record.into_iter().flat_map(|record| record.annexes.clone()));
-                    }
-                    _ => {}
-                }
-            }
+            changes.iter_mut().for_each(|change| self.see_to_annexes(home, topology, change));
             Ok((result, changes))
-        })?;
-        for annex in ended {
-            if let Some((_, hosted)) = self.queues.remove(&annex) {
-                hosted.close();
+        })
+    }
+
+    /// The topology is locked: what is closed here is forgotten by the record of the change, and
+    /// nothing is written of it after that.
+    fn see_to_annexes(&self, home: &Arc<VirtualHost>, topology: &Topology, change: &mut Change) {
+        match change {
+            Change::ExchangeDeclared(record) if record.lacks_annexes() => {
+                let numbers = iter::repeat_with(|| self.next_queue_id());
+                *record = Arc::new(record.with_annexes(numbers));
+                self.host_annexes(home, record);
             }
-            self.timer.forget(annex);
+            Change::ExchangeDeleted(name) => {
+                let annexes = topology.exchange(name).map(|record| &record.annexes[..]);
+                annexes.unwrap_or_default().iter().for_each(|annex| self.close_annex(*annex));
+            }
+            Change::ExchangeDeclared(_) | Change::QueueDeclared(_) | Change::QueueDeleted(_) => {}
+            Change::Bound(_) | Change::Unbound(_) => {}
         }
-        Ok(changed)
+    }
+
+    fn close_annex(&self, annex: QueueId) {
+        if let Some((_, hosted)) = self.queues.remove(&annex) {
+            hosted.close();
+        }
+        self.timer.forget(annex);
     }
 
     fn host_annexes(&self, home: &Arc<VirtualHost>, record: &ExchangeRecord) {

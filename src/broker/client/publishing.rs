@@ -218,7 +218,8 @@ impl Client {
         let mut present = Present { broker: &self.broker, draws: &mut self.draws, now };
         let routing = home.topology().route(message, further_keys, &mut present, &mut ids);
         let is_routed = routing.is_some_and(|routing| routing.is_routed);
-        let route = Arc::new(Route { queues: self.broker.queues(&ids), is_routed });
+        let repeats = routing.and_then(|routing| routing.repeats);
+        let route = Arc::new(Route { queues: self.broker.queues(&ids), is_routed, repeats });
         if routing.is_some_and(|routing| routing.basis == Basis::Address) {
             self.routes.remember(message, version, &route);
         }
@@ -237,7 +238,9 @@ impl Client {
             }
         }
         if route.queues.is_empty() {
-            said.extend(confirm.map(|number| Published::Confirmed { channel, number }));
+            if let Some(number) = confirm {
+                self.confirm_dropped(&route, channel, number, said);
+            }
             return;
         }
         let known = run.routes.iter().rposition(|known| Arc::ptr_eq(known, &route));

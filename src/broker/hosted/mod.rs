@@ -432,7 +432,8 @@ impl Hosted {
             }
             Effect::WakeAt(moment) => around.timer.wake_at(moment, self.record.id),
             Effect::Delete => aftermath.over = true,
-            Effect::GotNothing | Effect::Got { .. } | Effect::Refused | Effect::Purged(_) => {}
+            Effect::GotNothing | Effect::Got { .. } | Effect::Refused => {}
+            Effect::Purged(_) | Effect::Repeated => {}
         }
         aftermath
     }

@@ -176,6 +176,7 @@ impl Queue {
             return;
         }
         if self.is_duplicate(&arrival.message) {
+            effects.push(Effect::Repeated);
             return;
         }
         let deadline = self.deadline(arrival.time_to_live, now);

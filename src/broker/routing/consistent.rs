@@ -41,7 +41,7 @@ pub(crate) fn check(key: &RoutingKey) -> Result<(), Refusal> {
 /// An integer as Erlang reads it: a sign and digits.
 fn weight(key: &RoutingKey) -> Result<f64, BindingFault> {
     let no_integer = || BindingFault::WeightNotAnInteger((**key).clone());
-    let digits = key.strip_prefix(b"-").or(key.strip_prefix(b"+")).unwrap_or(key);
+    let digits = key.strip_prefix(b"-").or_else(|| key.strip_prefix(b"+")).unwrap_or(key);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(no_integer());
     }

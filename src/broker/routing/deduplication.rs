@@ -50,6 +50,7 @@ impl Deduplication {
             found.depends_on(Basis::Chance);
             let claim = Claim { key: octets(key), time_to_live: time_to_live(headers) };
             if !circumstances.is_first(annex, claim) {
+                found.repeats = Some(annex);
                 return;
             }
             if self.persists {

@@ -47,6 +47,8 @@ pub struct Routing {
     pub basis: Basis,
     /// Somebody has it. What an exchange keeps for itself does not count, a delayed message does.
     pub is_routed: bool,
+    /// Where an exchange keeps the key of a message that it has dropped for being a duplicate.
+    pub repeats: Option<QueueId>,
 }
 
 /// The keys that a message is routed by: its own first, then those of `CC` and `BCC`.
@@ -155,12 +157,12 @@ impl Graph {
         };
         walk.visit(start);
         walk.follow(start);
-        let Walk { found: Found { sets, kept, basis, .. }, .. } = walk;
+        let Walk { found: Found { sets, kept, basis, repeats, .. }, .. } = walk;
         if sets + kept > 1 {
             out.sort_unstable();
             out.dedup();
         }
-        Some(Routing { basis, is_routed: out.len() > kept })
+        Some(Routing { basis, is_routed: out.len() > kept, repeats })
     }
 
     fn index(&self, name: &[u8]) -> Option<ExchangeIndex> {

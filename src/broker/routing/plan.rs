@@ -99,7 +99,9 @@ impl Plan {
                 annexes.extend(inner.annexes());
                 annexes
             }
-            _ => Vec::new(),
+            Self::Direct | Self::Fanout | Self::Topic | Self::Headers => Vec::new(),
+            Self::ConsistentHash(_) | Self::ModulusHash => Vec::new(),
+            Self::Random | Self::LocalRandom => Vec::new(),
         }
     }
 
@@ -153,9 +155,9 @@ impl CachePlan {
 }
 
 fn delayed_kind(arguments: &FieldTable) -> Result<ExchangeKind, Refusal> {
-    let name = match arguments.lookup("x-delayed-type") {
-        Some(FieldValue::LongString(name) | FieldValue::ByteArray(name)) => name,
-        _ => return Err(Refusal::UnfitExchange(ExchangeFault::NoDelayedType)),
+    let named = arguments.lookup("x-delayed-type");
+    let Some(FieldValue::LongString(name) | FieldValue::ByteArray(name)) = named else {
+        return Err(Refusal::UnfitExchange(ExchangeFault::NoDelayedType));
     };
     match ExchangeKind::parse(name) {
         Some(ExchangeKind::Delayed) => Err(Refusal::UnfitExchange(ExchangeFault::DelaysTwice)),

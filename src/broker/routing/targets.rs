@@ -65,12 +65,14 @@ pub(super) struct Found<'a> {
     /// How many of the queues are annexes that keep a message which is routed elsewhere.
     pub(super) kept: usize,
     pub(super) basis: Basis,
+    /// An exchange has dropped the message, since the key that it keeps there has passed before.
+    pub(super) repeats: Option<QueueId>,
 }
 
 impl<'a> Found<'a> {
     /// Nothing yet; what is found goes to `queues`.
     pub(super) fn new(queues: &'a mut Vec<QueueId>, basis: Basis) -> Self {
-        Self { queues, exchanges: Vec::new(), sets: 0, kept: 0, basis }
+        Self { queues, exchanges: Vec::new(), sets: 0, kept: 0, basis, repeats: None }
     }
 
     #[inline]
