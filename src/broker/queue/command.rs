@@ -90,8 +90,8 @@ pub enum Effect {
     /// The answer to [`Command::Enqueue`] when there is no room and the overflow rule is to refuse.
     /// No effect of this kind means that the message was accepted.
     Refused,
-    /// The answer to [`Command::Enqueue`] when a message with the same key is in the queue: this one
-    /// is dropped, and may be confirmed when the other is safe.
+    /// The answer to [`Command::Enqueue`] when a message with the same key is in the queue: this
+    /// one is dropped, and may be confirmed when the other is safe.
     Repeated,
     /// The answer to [`Command::Purge`]: so many messages were dropped.
     Purged(u64),

@@ -233,8 +233,7 @@ fn bindable(binding: &Binding) -> Result<(), Refusal> {
     not_default(&binding.source)
 }
 
-/// What the source's rule asks of a binding. Another type than the four of AMQP says no in the words
-/// of RabbitMQ's plugin.
+/// What the source's rule asks of a binding.
 fn check_binding(
     rule: &Plan,
     binding: &Binding,
