@@ -36,6 +36,38 @@ pub(crate) enum Command {
     /// Looks at a data directory that no broker uses, and changes nothing in it.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Makes certificates.
+    #[command(subcommand)]
+    Tls(TlsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsCommand {
+    /// Makes an authority, and certificates of a server and of clients, for tests and closed
+    /// networks; prints the settings that use them.
+    Generate(GenerateArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArguments {
+    /// Where the files go; nothing that is there is overwritten
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+
+    /// Name or address of the server, beside localhost, 127.0.0.1 and ::1; may be given several
+    /// times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Vec<String>,
+
+    /// Name of a client; may be given several times. The first has client_certificate.pem, any
+    /// other its own name before that
+    #[arg(long, value_name = "NAME", default_value = "client")]
+    pub(crate) client: Vec<String>,
+
+    /// Days until the certificates expire
+    #[arg(long, value_name = "N", default_value_t = 365,
+        value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) days: u32,
 }
 
 #[derive(Debug, Subcommand)]

@@ -28,8 +28,8 @@ pub mod config;
 /// The load generator, a client of any broker. Knows `model` and `wire`.
 pub mod perf;
 
-/// Bytes and tasks: sockets on one side, sessions on the other. Knows `model`, `wire` and
-/// `session`.
+/// Bytes and tasks: sockets on one side, sessions on the other. Knows `model`, `wire`,
+/// `session` and `config`.
 pub mod net;
 
 /// Puts the broker together: binds, starts, wakes, stops. Knows all of the above.

@@ -2,16 +2,19 @@
 
 mod arguments;
 mod store_command;
+mod tls_command;
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
 use clap::Parser;
 use leveret::{config::Config, perf, server::Server};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::fmt::{format::Writer, time::FormatTime, time::SystemTime};
 
 use arguments::{Arguments, Command};
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Some(Command::Perf(perf)) => perf::run(&perf).map_err(|failure| failure.to_string()),
         Some(Command::Store(store)) => store_command::run(&store),
+        Some(Command::Tls(tls)) => tls_command::run(&tls),
         Some(Command::Serve(serve)) => serve.config().and_then(|config| serve_until_told(&config)),
         None => arguments.serve.config().and_then(|config| serve_until_told(&config)),
     };
@@ -47,12 +51,14 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
         let told = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
         let mut terminate = told(SignalKind::terminate())?;
         let mut interrupt = told(SignalKind::interrupt())?;
+        let hang_up = told(SignalKind::hangup())?;
         let server = Server::start(config).await.map_err(|error| error.to_string())?;
         announce(&server, config)
             .map_err(|error| format!("cannot say that it is ready: {error}"))?;
         let outcome = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
+            () = reload_when_told(&server, hang_up) => Ok(()),
             failure = server.failed() => Err(failure),
         };
         tracing::info!("stopping: closing the clients' connections");
@@ -67,19 +73,44 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
     served
 }
 
+/// Reads the certificates again at each SIGHUP.
+async fn reload_when_told(server: &Server, mut hang_up: Signal) {
+    loop {
+        if hang_up.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+        match server.tls() {
+            Some(tls) => {
+                let tls = Arc::clone(tls);
+                // The log says how it went.
+                let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
+            }
+            None => tracing::info!("SIGHUP: there is no TLS, and nothing else to read again"),
+        }
+    }
+}
+
 /// One line for people and scripts, and the one that tools made for RabbitMQ wait for.
 fn announce(server: &Server, config: &Config) -> io::Result<()> {
-    let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
     let mut out = io::stdout().lock();
     let version = env!("CARGO_PKG_VERSION");
     let kept = match &config.data_dir {
         Some(folder) => format!("data in {}", folder.display()),
         None => "ephemeral".to_owned(),
     };
-    writeln!(out, "Leveret {version} is ready: amqp on {}; {kept}", addresses.join(", "))?;
+    let plain = listed("amqp", server.addresses());
+    let listeners: Vec<_> =
+        plain.into_iter().chain(listed("amqps", server.tls_addresses())).collect();
+    writeln!(out, "Leveret {version} is ready: {}; {kept}", listeners.join("; "))?;
     let time = timestamp();
     writeln!(out, "{time} [info] <0.1.0> Server startup complete; 0 plugins started.")?;
     out.flush()
+}
+
+/// `amqp on 127.0.0.1:5672, [::1]:5672`; nothing without an address.
+fn listed(protocol: &str, addresses: &[SocketAddr]) -> Option<String> {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    (!addresses.is_empty()).then(|| format!("{protocol} on {}", addresses.join(", ")))
 }
 
 /// The time as RabbitMQ's log has it: `2026-11-21 14:10:27.351002+00:00`.

@@ -11,10 +11,12 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-var cases = []struct {
+type oneCase struct {
 	name string
 	body func()
-}{
+}
+
+var cases = []oneCase{
 	{"publish-consume", publishConsume},
 	{"publisher-confirms", publisherConfirms},
 	{"manual-ack", manualAck},

@@ -19,13 +19,13 @@ use crate::model::{
 };
 
 /// Chance and memory for one way through the exchanges.
-pub(super) struct Present<'a> {
+pub(super) struct Chances<'a> {
     pub(super) broker: &'a Broker,
     pub(super) draws: &'a mut Draws,
     pub(super) now: Moment,
 }
 
-impl Circumstances for Present<'_> {
+impl Circumstances for Chances<'_> {
     fn draw(&mut self) -> u64 {
         self.draws.draw()
     }
@@ -82,11 +82,11 @@ impl Broker {
                 annexes.unwrap_or_default().iter().for_each(|annex| self.close_annex(*annex));
             }
             Change::ExchangeDeclared(_) | Change::QueueDeclared(_) | Change::QueueDeleted(_) => {}
-            Change::Bound(_) | Change::Unbound(_) => {}
+            Change::Bound(_) | Change::Unbound(_) | Change::Described(_) => {}
         }
     }
 
-    fn close_annex(&self, annex: QueueId) {
+    pub(super) fn close_annex(&self, annex: QueueId) {
         if let Some((_, hosted)) = self.queues.remove(&annex) {
             hosted.close();
         }
@@ -150,7 +150,7 @@ impl Broker {
         out: &mut Vec<QueueId>,
     ) {
         let mut draws = Draws::new(self.next_draw.fetch_add(1, Ordering::Relaxed));
-        let mut present = Present { broker: self, draws: &mut draws, now };
+        let mut present = Chances { broker: self, draws: &mut draws, now };
         topology.route_from(start, message, further_keys, &mut present, out);
     }
 }

@@ -6,6 +6,7 @@
 //! the courier's bag), which wait for nobody.
 
 mod access;
+mod administration;
 mod annexes;
 mod client;
 mod courier;
@@ -14,7 +15,11 @@ mod expiration;
 mod facts;
 mod hosted;
 mod origins;
+mod pace;
+mod parameters;
+mod pattern;
 mod ports;
+mod presence;
 pub mod queue;
 #[cfg(test)]
 mod random;
@@ -31,31 +36,34 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use dashmap::{DashMap, Entry};
+use dashmap::DashMap;
 
 pub use self::{
-    access::{PasswordHash, User, Users},
+    access::{Authority, Directory, Hashing, PasswordHash, Permission, TopicPermission, User},
+    administration::{ConnectionView, Missing, PermissionView, TopicPermissionView},
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     facts::BadFact,
+    origins::Origins,
+    pattern::{BadPattern, Pattern},
     ports::{Journal, Outbox, Timer},
     recovery::{Backlog, Restoring},
     routing::{Binding, Destination},
     schedule::Schedule,
-    topology::{ExchangeDeclaration, QueueDeclaration},
+    topology::{ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord},
 };
 
 use self::{
     courier::{Cause, Courier, Letter},
     dead_letter::Buried,
-    facts::Fact,
     hosted::{Aftermath, Counts, Fate, Hosted, Surroundings, Taken, Together},
+    parameters::Parameters,
+    presence::Presence,
     queue::{Arrival, Command, Kept, Subscription},
-    topology::Topology,
     virtual_host::VirtualHost,
 };
 use crate::model::{
     Batch, ConnectionId, ConsumerId, LogPosition, Message, Moment, Position, PropertyView, QueueId,
-    QueueName, Refusal, VirtualHostName,
+    QueueName, RateLimits, Refusal, VirtualHostName,
 };
 
 /// Enqueued under the same locks: messages times queues. So nobody waits for long at a queue.
@@ -72,7 +80,14 @@ pub struct Broker {
     next_queue: AtomicU64,
     /// Seeds chance for what no client sends.
     next_draw: AtomicU64,
-    users: Users,
+    directory: Arc<Directory>,
+    /// The directory, or what is asked in its place.
+    authority: Arc<dyn Authority>,
+    presence: Presence,
+    /// Connections that may be open; none is no limit.
+    connection_max: Option<u64>,
+    rate_limits: RateLimits,
+    parameters: Parameters,
     timer: Arc<dyn Timer>,
     /// Absent: nothing survives the broker.
     journal: Option<Arc<dyn Journal>>,
@@ -84,13 +99,23 @@ pub struct Broker {
 
 impl Broker {
     /// A broker without a virtual host. Without a journal nothing survives it.
-    pub fn new(timer: Arc<dyn Timer>, users: Users, journal: Option<Arc<dyn Journal>>) -> Self {
+    pub fn new(
+        timer: Arc<dyn Timer>,
+        directory: Directory,
+        journal: Option<Arc<dyn Journal>>,
+    ) -> Self {
+        let directory = Arc::new(directory);
         Self {
             virtual_hosts: DashMap::new(),
             queues: DashMap::new(),
             next_queue: AtomicU64::new(1),
             next_draw: AtomicU64::new(0),
-            users,
+            authority: Arc::<Directory>::clone(&directory),
+            directory,
+            presence: Presence::default(),
+            connection_max: None,
+            rate_limits: RateLimits::default(),
+            parameters: Parameters::default(),
             timer,
             journal,
             courier: Courier::default(),
@@ -99,17 +124,17 @@ impl Broker {
         }
     }
 
-    /// Adds a virtual host with the exchanges that every one has; one that is there stays. It
-    /// survives a restart once the position is durable.
-    pub fn add_virtual_host(&self, name: VirtualHostName) -> LogPosition {
-        let Entry::Vacant(place) = self.virtual_hosts.entry(name.clone()) else {
-            return LogPosition::default();
-        };
-        let mut batch = Batch::default();
-        Fact::VirtualHost(name.clone()).put(&mut batch);
-        let position = facts::append(self.journal.as_deref(), &mut batch);
-        place.insert(Arc::new(VirtualHost::new(Topology::new(name), self.journal.clone())));
-        position
+    /// The same broker, which lets so many connections in at most, each of which may publish so
+    /// fast.
+    #[must_use]
+    pub fn limiting(self, connection_max: Option<u64>, rate_limits: RateLimits) -> Self {
+        Self { connection_max, rate_limits, ..self }
+    }
+
+    /// The same broker, which asks `authority` who may come in and what they may do.
+    #[must_use]
+    pub fn asking(self, authority: Arc<dyn Authority>) -> Self {
+        Self { authority, ..self }
     }
 
     /// The same broker, which writes messages that must wait to disk while `is_short`, whether they

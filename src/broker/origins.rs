@@ -9,12 +9,22 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    BadFact, Broker, User,
+    BadFact, Broker, Permission, User,
     facts::{self, Fact, Rebuilt},
     topology::{QueueRecord, Topology},
     virtual_host::VirtualHost,
 };
 use crate::model::{Batch, LogPosition, QueueId, ShortString, VirtualHostName};
+
+/// The first of everything: what a node has that has nothing yet.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    pub virtual_host: VirtualHostName,
+    pub user_name: ShortString,
+    pub user: User,
+    /// Of that user in that virtual host.
+    pub permission: Permission,
+}
 
 /// A durable queue that is in its topology again, or an annex of a durable exchange, and has no
 /// messages yet.
@@ -39,8 +49,11 @@ impl Broker {
         if let Some(last) = rebuilt.last_queue() {
             self.begin_queues_above(last);
         }
-        for (name, user) in rebuilt.users {
-            self.users.restore(name, user);
+        for fact in rebuilt.others {
+            match fact {
+                Fact::GlobalParameter(name, value) => self.parameters.restore(name, value),
+                of_a_user => self.directory.restore(of_a_user),
+            }
         }
         let homes = rebuilt.topologies.into_iter();
         Ok(homes.flat_map(|(name, topology)| self.restore_virtual_host(name, topology)).collect())
@@ -53,33 +66,27 @@ impl Broker {
 
     /// Gives a node that has neither a user nor a virtual host its first of both; any other stays
     /// as it is (RabbitMQ 3.10). They survive a restart once the position is durable.
-    pub fn establish(
-        &self,
-        virtual_host: VirtualHostName,
-        user_name: ShortString,
-        user: User,
-    ) -> LogPosition {
-        if !self.users.is_empty() || !self.virtual_hosts.is_empty() {
+    pub fn establish(&self, origins: Origins) -> LogPosition {
+        if !self.is_blank() {
             return LogPosition::default();
         }
-        let facts =
-            [Fact::VirtualHost(virtual_host.clone()), Fact::User(user_name.clone(), user.clone())];
+        let Origins { virtual_host, user_name, user, permission } = origins;
+        let facts = [
+            Fact::VirtualHost(virtual_host.clone(), Arc::default()),
+            Fact::User(user_name.clone(), user),
+            Fact::Permission(user_name, virtual_host.clone(), permission),
+        ];
         let mut batch = Batch::default();
         facts.iter().for_each(|fact| fact.put(&mut batch));
         let position = facts::append(self.journal.as_deref(), &mut batch);
-        self.users.restore(user_name, user);
+        facts.into_iter().for_each(|fact| self.directory.restore(fact));
         self.restore_virtual_host(virtual_host.clone(), Topology::new(virtual_host));
         position
     }
 
-    /// Adds a user, or replaces the one of that name, for good once the position is durable.
-    pub fn put_user(&self, name: ShortString, user: User) -> LogPosition {
-        self.users.put(name, user, self.journal.as_deref())
-    }
-
-    /// Removes a user, for good once the position is durable; who is connected stays so.
-    pub fn delete_user(&self, name: &[u8]) -> LogPosition {
-        self.users.delete(name, self.journal.as_deref())
+    /// Whether there is neither a user nor a virtual host.
+    pub fn is_blank(&self) -> bool {
+        self.directory.is_empty() && self.virtual_hosts.is_empty()
     }
 
     fn restore_virtual_host(

@@ -14,6 +14,9 @@ pub trait Outbox: Debug + Send + Sync {
 
     /// Tells that a consumer is gone because its queue is.
     fn consumer_cancelled(&self, consumer: ConsumerId);
+
+    /// The connection must end, for this reason.
+    fn close(&self, reason: String);
 }
 
 /// The clock that wakes queues.

@@ -26,6 +26,7 @@ impl Outbox for Nowhere {
         deliveries.clear();
     }
     fn consumer_cancelled(&self, _: ConsumerId) {}
+    fn close(&self, _: String) {}
 }
 
 const BODY: Bytes = Bytes::from_static(b"body");
@@ -35,12 +36,28 @@ fn at(seconds: u64) -> Moment {
 }
 
 fn client() -> Client {
-    let broker = Broker::new(Arc::new(Nowhere), Users::default(), None);
-    let home = VirtualHostName::from_static("/");
-    broker.add_virtual_host(home.clone());
-    let id = ConnectionId(1);
-    let mut client = Broker::client(&Arc::new(broker), id, Arc::new(Nowhere), true, 7);
-    client.open(&home).unwrap();
+    let broker = Broker::new(Arc::new(Nowhere), Directory::default(), None);
+    broker.establish(origins("guest"));
+    client_of(&Arc::new(broker), 1)
+}
+
+/// A user of that name, who may do everything in the virtual host `/`.
+pub(super) fn origins(user: &'static str) -> Origins {
+    let password = PasswordHash::new(Hashing::default(), user.as_bytes(), [1, 2, 3, 4]);
+    Origins {
+        virtual_host: VirtualHostName::from_static("/"),
+        user_name: ShortString::from_static(user),
+        user: User { password: Some(password), ..User::default() },
+        permission: Permission::full(),
+    }
+}
+
+/// A connection of guest's in the virtual host `/`.
+pub(super) fn client_of(broker: &Arc<Broker>, connection: u64) -> Client {
+    let id = ConnectionId(connection);
+    let mut client = Broker::client(broker, id, Arc::new(Nowhere), true, 7);
+    client.login(b"guest", Some(b"guest")).unwrap();
+    client.open(&VirtualHostName::from_static("/")).unwrap();
     client
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, PoisonError, RwLock, RwLockReadGuard,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use super::{
@@ -17,6 +17,8 @@ use crate::model::{Batch, LogPosition, Refusal, VirtualHostName};
 pub(super) struct VirtualHost {
     pub(super) name: VirtualHostName,
     topology: RwLock<Topology>,
+    /// Deleted: nothing changes in it any more. Set under the topology's lock.
+    is_closed: AtomicBool,
     version: AtomicU64,
     journal: Option<Arc<dyn Journal>>,
     /// The position of the topology's last record; set under its lock.
@@ -29,6 +31,7 @@ impl VirtualHost {
             name: topology.virtual_host().clone(),
             version: AtomicU64::new(topology.version()),
             topology: RwLock::new(topology),
+            is_closed: AtomicBool::new(false),
             journal,
             written: AtomicU64::new(0),
         }
@@ -49,6 +52,9 @@ impl VirtualHost {
         decide: impl FnOnce(&Topology) -> Result<(T, Vec<Change>), Refusal>,
     ) -> Result<(T, LogPosition), Refusal> {
         let mut topology = self.topology.write().unwrap_or_else(PoisonError::into_inner);
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(Refusal::VirtualHostNotFound(self.name.clone()));
+        }
         let (result, changes) = decide(&topology)?;
         let mut batch = Batch::default();
         let mut survives = false;
@@ -65,6 +71,14 @@ impl VirtualHost {
         self.version.store(topology.version(), Ordering::Release);
         let awaited = if survives || changes.is_empty() { self.written() } else { NOTHING };
         Ok((result, awaited))
+    }
+
+    /// The end of the virtual host: writes behind what `batch` holds that nothing of it survives.
+    pub(super) fn close(&self, batch: &mut Batch) -> LogPosition {
+        let topology = self.topology.write().unwrap_or_else(PoisonError::into_inner);
+        self.is_closed.store(true, Ordering::Relaxed);
+        topology.erase(batch);
+        facts::append(self.journal.as_deref(), batch)
     }
 
     /// Once this is durable, so is all that has been changed.

@@ -10,7 +10,10 @@ use std::{
 
 use thiserror::Error;
 
-use super::{Config, Limit, limit};
+use super::{
+    AuthMechanism, Config, Limit, limit, quota,
+    tls::{self, Taken, TlsVersion},
+};
 
 /// Why a configuration file cannot be used.
 #[derive(Debug, Error)]
@@ -49,7 +52,7 @@ pub fn read(path: &Path, config: &mut Config) -> Result<(), FileError> {
 }
 
 /// Reads the text of a file; a fault comes with the number of its line.
-fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> {
+pub(super) fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> {
     let mut together = Together::default();
     for (line, number) in text.lines().zip(1..) {
         let setting = without_comment(line);
@@ -59,6 +62,15 @@ fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> {
     }
     if !together.listeners.is_empty() {
         config.listen = together.listeners;
+    }
+    if !together.tls_listeners.is_empty() {
+        config.tls.listen = together.tls_listeners;
+    }
+    if !together.versions.is_empty() {
+        config.tls.versions = together.versions;
+    }
+    if !together.mechanisms.is_empty() {
+        config.mechanisms = together.mechanisms;
     }
     // Whatever their order, a share goes before octets (RabbitMQ).
     if let Some(share) = together.memory_share {
@@ -74,6 +86,9 @@ fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> {
 #[derive(Default)]
 struct Together {
     listeners: Vec<SocketAddr>,
+    tls_listeners: Vec<SocketAddr>,
+    versions: Vec<TlsVersion>,
+    mechanisms: Vec<AuthMechanism>,
     memory_share: Option<f64>,
     disk_share: Option<f64>,
 }
@@ -85,6 +100,19 @@ fn take(setting: &str, config: &mut Config, together: &mut Together) -> Result<(
     let (key, value) = (key.trim(), unquoted(value.trim()));
     let taken = if key.starts_with("listeners.tcp.") {
         address(value).map(|address| together.listeners.push(address))
+    } else if key.starts_with("listeners.ssl.") {
+        address(value).map(|address| together.tls_listeners.push(address))
+    } else if key.starts_with("ssl_options.versions.") {
+        tls::version(value).map(|version| together.versions.push(version))
+    } else if key.starts_with("auth_mechanisms.") {
+        mechanism(value).map(|mechanism| together.mechanisms.push(mechanism))
+    } else if let Some(option) = key.strip_prefix("ssl_options.") {
+        tls::set(&mut config.tls, option, value).map(|taken| match taken {
+            Taken::Set => {}
+            Taken::WithoutEffect => config.without_effect.push(key.to_owned()),
+        })
+    } else if let Some(part) = key.strip_prefix("ssl_cert_login_") {
+        tls::set_login(&mut config.tls.login, part, value)
     } else if let Some(user) = key.strip_prefix("loopback_users.") {
         restrict(config, user, value)
     } else {
@@ -108,7 +136,7 @@ fn take(setting: &str, config: &mut Config, together: &mut Together) -> Result<(
 }
 
 /// Why a setting is not taken.
-enum Refused {
+pub(super) enum Refused {
     Key,
     /// Says what was expected.
     Value(&'static str),
@@ -117,6 +145,14 @@ enum Refused {
 fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Refused> {
     match key {
         "listeners.tcp" if value == "none" => config.listen.clear(),
+        "listeners.ssl" if value == "none" => config.tls.listen.clear(),
+        "ssl_handshake_timeout" => {
+            config.tls.handshake_timeout_ms = number(value, 1.., "milliseconds")?;
+        }
+        "num_acceptors.tcp" | "num_acceptors.ssl" => {
+            number(value, 1..=u32::MAX, "a number")?;
+            config.without_effect.push(key.to_owned());
+        }
         "data_dir" => config.data_dir = Some(PathBuf::from(value)),
         "log.level" | "log.console.level" => value.clone_into(&mut config.log),
         "default_user" => value.clone_into(&mut config.default_user),
@@ -143,7 +179,7 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Refused> {
         "product.name" => value.clone_into(&mut config.product),
         "product.version" => value.clone_into(&mut config.product_version),
         "cluster_name" => value.clone_into(&mut config.cluster_name),
-        _ => return Err(Refused::Key),
+        _ => quota::set(&mut config.quota, key, value)?,
     }
     Ok(())
 }
@@ -159,7 +195,25 @@ fn restrict(config: &mut Config, user: &str, value: &str) -> Result<(), Refused>
     Ok(())
 }
 
-fn number<T>(value: &str, range: impl RangeBounds<T>, expected: &'static str) -> Result<T, Refused>
+fn mechanism(value: &str) -> Result<AuthMechanism, Refused> {
+    match value {
+        "PLAIN" => Ok(AuthMechanism::Plain),
+        "AMQPLAIN" => Ok(AuthMechanism::AmqPlain),
+        "ANONYMOUS" => Ok(AuthMechanism::Anonymous),
+        "EXTERNAL" => Ok(AuthMechanism::External),
+        _ => Err(Refused::Value("PLAIN, AMQPLAIN, EXTERNAL or ANONYMOUS")),
+    }
+}
+
+pub(super) fn flag(value: &str) -> Result<bool, Refused> {
+    value.parse().map_err(|_| Refused::Value("true or false"))
+}
+
+pub(super) fn number<T>(
+    value: &str,
+    range: impl RangeBounds<T>,
+    expected: &'static str,
+) -> Result<T, Refused>
 where
     T: FromStr + PartialOrd,
 {
@@ -248,6 +302,12 @@ mod tests {
     }
 
     #[test]
+    fn mechanisms_are_offered_as_they_are_listed() {
+        let config = check("auth_mechanisms.1 = EXTERNAL\nauth_mechanisms.2 = PLAIN\n").unwrap();
+        assert_eq!(config.mechanisms, [AuthMechanism::External, AuthMechanism::Plain]);
+    }
+
+    #[test]
     fn a_fault_is_named_with_its_line() {
         let bad = |key: &str, value: &str, expected: &str| {
             let text = check(&format!("\n{key} = {value}")).unwrap_err();
@@ -260,8 +320,9 @@ mod tests {
         bad("disk_free_limit.absolute", "50 MB", "octets, as in 1024, 50MB or 2GiB");
         bad("disk_free_limit.relative", "-1", "a share, as in 0.4");
         bad("vm_memory_high_watermark.relative", "inf", "a share, as in 0.4");
-        let unknown = check("listeners.ssl.default = 5671").unwrap_err();
-        assert_eq!(unknown, "1: there is no setting `listeners.ssl.default`");
+        bad("auth_mechanisms.1", "GSSAPI", "PLAIN, AMQPLAIN, EXTERNAL or ANONYMOUS");
+        let unknown = check("listeners.stomp.default = 61613").unwrap_err();
+        assert_eq!(unknown, "1: there is no setting `listeners.stomp.default`");
         let nonsense = check("heartbeat = 1\nnonsense").unwrap_err();
         assert_eq!(nonsense, "2: expected `key = value`, found `nonsense`");
     }

@@ -2,6 +2,8 @@
 
 mod file;
 mod limit;
+mod quota;
+mod tls;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -10,6 +12,10 @@ use std::{
 
 pub use file::{FileError, LineFault, read as read_file};
 pub use limit::Limit;
+pub use quota::Quota;
+pub use tls::{
+    AMQPS_PORT, AlternativeName, CertificateLogin, LoginFrom, NamedCertificate, Tls, TlsVersion,
+};
 
 /// The port that AMQP without TLS has by default.
 pub const AMQP_PORT: u16 = 5672;
@@ -59,6 +65,24 @@ pub struct Config {
     pub product_version: String,
     /// The name that clients and tools show. `cluster_name`
     pub cluster_name: String,
+    /// Ways to log in, in the order in which clients are told. `auth_mechanisms.…`
+    pub mechanisms: Vec<AuthMechanism>,
+    /// How much clients may have.
+    pub quota: Quota,
+    /// AMQP over TLS.
+    pub tls: Tls,
+    /// Keys of RabbitMQ's that the file has and that change nothing here.
+    pub without_effect: Vec<String>,
+}
+
+/// A way to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMechanism {
+    Plain,
+    AmqPlain,
+    Anonymous,
+    /// By the client's certificate, over TLS.
+    External,
 }
 
 impl Default for Config {
@@ -85,6 +109,14 @@ impl Default for Config {
             product: "RabbitMQ".to_owned(),
             product_version: "4.2.0".to_owned(),
             cluster_name: "leveret@localhost".to_owned(),
+            mechanisms: vec![
+                AuthMechanism::Plain,
+                AuthMechanism::AmqPlain,
+                AuthMechanism::Anonymous,
+            ],
+            quota: Quota::default(),
+            tls: Tls::default(),
+            without_effect: Vec::new(),
         }
     }
 }

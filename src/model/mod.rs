@@ -1,5 +1,6 @@
 //! The words everyone uses: plain data, validated on construction, knowing nobody.
 
+mod access;
 mod arguments;
 mod batch;
 pub(crate) mod compact;
@@ -19,6 +20,7 @@ mod ranges;
 mod refusal;
 mod table;
 
+pub use access::{Limit, Limits, RateAlgorithm, RateLimits, Right};
 pub use arguments::LONGEST_MS;
 pub use batch::{Batch, Entries, Entry, Meaningless, Spans, Targets, entries};
 pub use credit::ChannelCredit;
@@ -38,7 +40,7 @@ pub use name::{
 pub use naming::Names;
 pub use options::{
     ConsumerOptions, DeadLetterOptions, ExchangeOptions, Overflow, QueueKind, QueueOptions,
-    Selection,
+    Selection, VirtualHostOptions,
 };
 pub use properties::{Properties, PropertyView, TableOctets};
 pub use ranges::{PositionRange, Ranges};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ExchangeName, RoutingKey};
+use super::{ExchangeName, Limits, RoutingKey, ShortString};
 
 /// What a queue's arguments ask for. The default is a plain classic queue without limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,4 +89,17 @@ pub struct ExchangeOptions {
 pub struct ConsumerOptions {
     /// `x-priority`: consumers of a higher one are served first.
     pub priority: i64,
+}
+
+/// What an operator has said of a virtual host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VirtualHostOptions {
+    pub description: String,
+    pub tags: Vec<ShortString>,
+    /// Of durable queues that are declared without `x-queue-type`, and are neither exclusive nor
+    /// auto-delete. None was chosen: classic.
+    pub default_queue_type: Option<QueueKind>,
+    /// Kept and shown: nothing is traced.
+    pub tracing: bool,
+    pub limits: Limits,
 }

@@ -4,10 +4,10 @@
 
 use std::fmt;
 
-use super::{FieldValue, ShortString, VirtualHostName};
+use super::{FieldValue, Right, RoutingKey, ShortString, VirtualHostName};
 
 /// What a refusal is about: an exchange or a queue of a virtual host.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resource {
     pub kind: ResourceKind,
     pub name: ShortString,
@@ -109,6 +109,22 @@ pub enum Refusal {
     VirtualHostNotFound(VirtualHostName),
     /// The user name and password, or what stands for them, were not accepted.
     LoginRefused,
+    /// The user may not do this with the exchange or queue.
+    AccessDenied { right: Right, resource: Resource, user: ShortString },
+    /// The user may not use this routing key with the topic exchange.
+    TopicDenied { right: Right, key: RoutingKey, exchange: Resource, user: ShortString },
+    /// The user has no permission at all in the virtual host.
+    VirtualHostDenied { virtual_host: VirtualHostName, user: ShortString },
+    /// The virtual host has as many connections as it may have.
+    VirtualHostFull { virtual_host: VirtualHostName, user: ShortString, limit: u64 },
+    /// The user has as many connections as he may have.
+    TooManyConnections { user: ShortString, limit: u64 },
+    /// The user's connections have as many channels as they may have together.
+    TooManyChannels { user: ShortString, limit: u64 },
+    /// The node has as many connections as it may have.
+    NodeFull { limit: u64 },
+    /// The virtual host of the queue to be declared has as many queues as it may have.
+    TooManyQueues { queue: Resource, limit: u64 },
 }
 
 /// How an argument differs from that of the resource that exists.

@@ -6,6 +6,7 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -16,18 +17,20 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::{Backend, Clock, Conversation};
+use super::{Backend, Clock, Conversation, tls::Secured};
 use crate::{
     model::{ConnectionId, Moment},
     session::{Disposition, Session},
 };
 
 /// The two ends of a client's connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     pub connection: ConnectionId,
     pub remote: SocketAddr,
     pub local: SocketAddr,
+    /// Absent: the connection is in plain.
+    pub tls: Option<Arc<Secured>>,
 }
 
 /// What is read at once from a client that sends little, and from one that sends much.
@@ -52,6 +55,8 @@ pub(super) struct Connection<S, B> {
     alarm: Pin<Box<Sleep>>,
     output: VecDeque<Bytes>,
     output_octets: usize,
+    /// Nothing is left in the socket's own buffer, either (TLS has one).
+    is_flushed: bool,
     read_size: usize,
     /// Whose turn it is to be tried first, of reading and writing.
     reads_first: bool,
@@ -83,6 +88,7 @@ where
             alarm: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now())),
             output: VecDeque::new(),
             output_octets: 0,
+            is_flushed: true,
             read_size: SMALL_READ,
             reads_first: false,
         }
@@ -119,7 +125,7 @@ where
 
     fn is_over(&self) -> bool {
         let session = &self.talk.session;
-        let must_write = session.disposition() == Disposition::Close && !self.output.is_empty();
+        let must_write = session.disposition() == Disposition::Close && !self.is_flushed;
         session.is_finished() && !must_write
     }
 
@@ -127,6 +133,7 @@ where
         self.talk.work(now);
         let before = self.output.len();
         self.talk.session.transmit(&mut self.output);
+        self.is_flushed &= self.output.len() == before;
         self.output_octets += self.output.range(before..).map(Bytes::len).sum::<usize>();
     }
 
@@ -148,7 +155,7 @@ where
         {
             return Poll::Ready(wake);
         }
-        if !self.output.is_empty() {
+        if !self.is_flushed {
             match self.poll_write(context) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Wake::Flushed),
                 Poll::Ready(Err(_)) => return Poll::Ready(Wake::Ended),
@@ -199,7 +206,7 @@ where
         }
     }
 
-    /// Ready when all the output has been written.
+    /// Ready when all the output has been written, and has left.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             let mut pieces = [IoSlice::new(&[]); PIECES_AT_ONCE];
@@ -215,6 +222,8 @@ where
             }
             self.consume(written);
         }
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.is_flushed = true;
         Poll::Ready(Ok(()))
     }
 

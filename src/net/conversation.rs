@@ -6,7 +6,7 @@ use super::Outbox;
 use crate::{
     model::{Confirmed, Moment},
     session::{
-        Session,
+        Pace, Session,
         request::{Answer, Event, Request},
     },
 };
@@ -24,7 +24,7 @@ pub trait Backend: Send + 'static {
     }
 
     /// An answer that could not be given at once, and can now.
-    fn next_late_answer(&mut self) -> Option<Answer> {
+    fn next_late_answer(&mut self, _now: Moment) -> Option<Answer> {
         None
     }
 
@@ -35,6 +35,11 @@ pub trait Backend: Send + 'static {
     /// Whether it has more of this client's than it can take care of soon.
     fn is_behind(&self) -> bool {
         false
+    }
+
+    /// How fast the client may go on. After its pause it is asked again for late answers.
+    fn pace(&self) -> Pace {
+        Pace::FREE
     }
 
     /// The client is gone, and hears no answer: none needs to be late.
@@ -65,6 +70,7 @@ impl<B: Backend> Conversation<B> {
         while let Some(request) = self.session.next_request(now) {
             let answer = self.backend.execute(request, now);
             self.take_events();
+            self.session.keep_pace(self.backend.pace(), now);
             if let Some(answer) = answer {
                 // What was delivered before the answer was given is told before it; what the
                 // request has done to this client's own consumers is told after it.
@@ -99,7 +105,7 @@ impl<B: Backend> Conversation<B> {
         if !confirmed.is_empty() {
             self.session.notify(Event::Confirmed(confirmed), now);
         }
-        while let Some(answer) = self.backend.next_late_answer() {
+        while let Some(answer) = self.backend.next_late_answer(now) {
             self.session.answer(answer, now);
         }
     }

@@ -15,7 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use super::{Backend, Clock, Conversation, Outbox, Peer, connection::Connection};
+use super::{
+    Backend, Clock, Conversation, Outbox, Peer, connection::Connection, socket::Socket, tls::Tls,
+};
 use crate::{
     model::{ConnectionId, Moment},
     session::{Disposition, request::Event},
@@ -41,6 +43,8 @@ pub struct Clients {
     /// Why who publishes is blocked. Held while clients are told, or added.
     alarm: Mutex<Option<&'static str>>,
     tasks: TaskTracker,
+    /// Who has not come in by then stays out.
+    closing: CancellationToken,
     cut: CancellationToken,
 }
 
@@ -52,12 +56,15 @@ impl Clients {
             outboxes: DashMap::new(),
             alarm: Mutex::default(),
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
             cut: CancellationToken::new(),
         }
     }
 
-    /// Asks every client to leave: 320 CONNECTION_FORCED with this explanation.
+    /// Asks every client to leave: 320 CONNECTION_FORCED with this explanation. Who still shakes
+    /// hands is dropped.
     pub fn close_all(&self, explanation: &str) {
+        self.closing.cancel();
         for entry in &self.outboxes {
             entry.value().extend([Event::Close(explanation.to_owned())]);
         }
@@ -75,6 +82,7 @@ impl Clients {
 
     /// Drops every connection at once, without a word.
     pub fn cut_off(&self) {
+        self.closing.cancel();
         self.cut.cancel();
     }
 
@@ -84,30 +92,84 @@ impl Clients {
         self.tasks.wait().await;
     }
 
-    fn serve<R: Reception>(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr, reception: &R) {
+    fn serve<R: Reception>(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+        (reception, tls): (&Arc<R>, Option<&Arc<Tls>>),
+    ) {
         let Ok(local) = stream.local_addr() else { return };
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%remote, %error, "the socket broke while it was accepted");
             return;
         }
         let connection = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
-        let peer = Peer { connection, remote, local };
+        let peer = Peer { connection, remote, local, tls: None };
+        let clients = Arc::clone(self);
+        match tls {
+            None => self.tasks.spawn(clients.host(stream, peer, &**reception)),
+            Some(tls) => {
+                let (reception, tls) = (Arc::clone(reception), Arc::clone(tls));
+                self.tasks.spawn(clients.secure(stream, peer, reception, tls))
+            }
+        };
+    }
+
+    /// Shakes hands with a client, then hosts it.
+    async fn secure<R: Reception>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: Peer,
+        reception: Arc<R>,
+        tls: Arc<Tls>,
+    ) {
+        let handshake = self.closing.run_until_cancelled(tls.accept(stream)).await;
+        let (stream, secured) = match handshake {
+            None => return,
+            Some(Ok(done)) => done,
+            Some(Err(fault)) => {
+                warn!(remote = %peer.remote, "no TLS handshake: {fault}");
+                return;
+            }
+        };
+        debug!(remote = %peer.remote, protocol = secured.protocol, cipher = secured.cipher,
+            server_name = secured.server_name, "speaks TLS");
+        let connection = peer.connection;
+        let peer = Peer { tls: Some(Arc::new(secured)), ..peer };
+        let stay = Arc::clone(&self).host(stream, peer, &*reception);
+        // Who was added after all had been asked to leave has not been asked.
+        if self.closing.is_cancelled() {
+            self.outboxes.remove(&connection);
+            return;
+        }
+        stay.await;
+    }
+
+    /// Receives a client at once; the future is its stay.
+    fn host<S: Socket, R: Reception>(
+        self: Arc<Self>,
+        stream: S,
+        peer: Peer,
+        reception: &R,
+    ) -> impl Future<Output = ()> + Send + use<S, R> {
+        let (connection, remote) = (peer.connection, peer.remote);
         let outbox = Arc::new(Outbox::default());
         let talk = reception.welcome(peer, Arc::clone(&outbox), self.clock.now());
         self.add(connection, outbox);
         debug!(%remote, %connection, "accepted");
         let task = Connection::new(stream, talk, self.clock).run();
-        let clients = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let ended = clients.cut.run_until_cancelled(task).await;
-            clients.outboxes.remove(&connection);
-            if let Some((stream, session)) = ended
-                && session.disposition() == Disposition::Reset
-            {
-                let _already_broken = stream.set_zero_linger();
+        async move {
+            let ended = self.cut.run_until_cancelled(task).await;
+            self.outboxes.remove(&connection);
+            match ended {
+                Some((stream, session)) if session.disposition() == Disposition::Reset => {
+                    let _already_broken = stream.raw().set_zero_linger();
+                }
+                Some((stream, _)) => stream.close().await,
+                None => {}
             }
             debug!(%remote, %connection, "closed");
-        });
+        }
     }
 
     fn add(&self, connection: ConnectionId, outbox: Arc<Outbox>) {
@@ -125,6 +187,7 @@ impl Clients {
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Listener {
@@ -133,7 +196,13 @@ impl Listener {
     /// # Errors
     /// What the system says, when the address is taken or not this machine's.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await? })
+        Ok(Self { socket: TcpListener::bind(address).await?, tls: None })
+    }
+
+    /// The same, for clients that speak TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Arc<Tls>) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Where it listens, with the port that was taken.
@@ -153,7 +222,9 @@ impl Listener {
     ) {
         while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
             match accepted {
-                Ok((stream, remote)) => clients.serve(stream, remote, &*reception),
+                Ok((stream, remote)) => {
+                    clients.serve(stream, remote, (&reception, self.tls.as_ref()));
+                }
                 Err(error) => {
                     warn!(%error, "could not accept a connection");
                     stop.run_until_cancelled(tokio::time::sleep(BACK_OFF)).await;

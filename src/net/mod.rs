@@ -7,8 +7,10 @@ mod connection;
 mod conversation;
 mod listener;
 mod outbox;
+mod socket;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 pub use clock::Clock;
 pub use connection::Peer;

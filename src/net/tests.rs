@@ -18,7 +18,7 @@ use crate::{
     model::{ConnectionId, Moment},
     session::{
         Session, Settings,
-        request::{Answer, Reply, Request},
+        request::{Answer, Operation, Reply, Request},
     },
     wire::{
         frame,
@@ -108,9 +108,9 @@ impl Backend for Slow {
             Request::Publish(_) => Answer::Published(Vec::new()),
             Request::Settle(_) => Answer::Settled,
             Request::Replenish(_) | Request::Resume(_) => return None,
-            Request::Operate { channel, .. } => {
+            Request::Operate { channel, operation } => {
                 let answer = Answer::Done { channel, result: Ok(Reply::Done) };
-                if !held.is_released {
+                if !held.is_released && operation != Operation::Open {
                     held.answers.push(answer);
                     return None;
                 }
@@ -123,7 +123,7 @@ impl Backend for Slow {
         })
     }
 
-    fn next_late_answer(&mut self) -> Option<Answer> {
+    fn next_late_answer(&mut self, _: Moment) -> Option<Answer> {
         let mut held = self.0.lock().unwrap();
         if held.is_released { held.answers.pop() } else { None }
     }

@@ -1,11 +1,20 @@
 //! Carries out a session's requests against the broker.
 
-use super::promises::Promises;
+use std::sync::Arc;
+
+use super::{
+    attempts::{Attempts, Protocol},
+    connections::{Connected, Connections},
+    promises::Promises,
+};
 use crate::{
     broker::{self, Binding, Client, Destination, ExchangeDeclaration, Purpose, QueueDeclaration},
     model::{ChannelNumber, Confirmed, ConnectionId, Moment, Publication, Published, Refusal},
-    net::Backend,
-    session::request::{self, Answer, Operation, Reply, Request},
+    net::{Backend, Peer},
+    session::{
+        Pace,
+        request::{self, Answer, Credential, Login, Opening, Operation, Reply, Request},
+    },
 };
 
 /// One connection's way to the broker.
@@ -14,14 +23,61 @@ pub(crate) struct BrokerBackend {
     client: Client,
     /// Absent: nothing survives the node, and nothing waits for a disk.
     promises: Option<Promises>,
+    desk: Desk,
+    /// The answer to a login that has failed too often, and when it is given.
+    refused: Option<(Moment, Answer)>,
+    pace: Pace,
+}
+
+/// What the node notes of a client who comes in.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pub(super) peer: Peer,
+    pub(super) attempts: Arc<Attempts>,
+    pub(super) connections: Arc<Connections>,
 }
 
 impl BrokerBackend {
-    pub(super) fn new(client: Client, promises: Option<Promises>) -> Self {
-        Self { client, promises }
+    pub(super) fn new(client: Client, promises: Option<Promises>, desk: Desk) -> Self {
+        Self { client, promises, desk, refused: None, pace: Pace::FREE }
+    }
+
+    /// Lets a user in. Who fails again and again is told so ever later.
+    fn log_in(&mut self, login: &Login, now: Moment) -> Option<Answer> {
+        let Desk { peer, attempts, .. } = &self.desk;
+        let admitted = match &login.credential {
+            Credential::Password(password) => self.client.login(&login.user, Some(password)),
+            Credential::Certificate => self.client.login(&login.user, None),
+            Credential::Nothing => Err(Refusal::LoginRefused),
+        };
+        if admitted.is_ok() {
+            attempts.succeeded(Protocol::Amqp);
+            return Some(Answer::Admitted(admitted));
+        }
+        let delay = attempts.failed(Protocol::Amqp, peer.remote.ip(), now);
+        let user = String::from_utf8_lossy(&login.user);
+        tracing::warn!(remote = %peer.remote, %user, mechanism = %login.mechanism, "login refused");
+        let answer = Answer::Admitted(admitted);
+        if delay.is_zero() {
+            return Some(answer);
+        }
+        self.refused = Some((now + delay, answer));
+        self.pace.pause = Some(now + delay);
+        None
+    }
+
+    fn open(&mut self, opening: Opening, now: Moment) -> Answer {
+        let opened = self.client.open(&opening.virtual_host);
+        if opened.is_ok() {
+            let (peer, introduction) = (self.desk.peer.clone(), opening.introduction);
+            self.desk.connections.add(Connected { peer, introduction, since: now });
+            self.keep_pace(&[], now);
+        }
+        Answer::Opened(opened)
     }
 
     fn publish(&mut self, publications: Vec<Publication>, now: Moment) -> Vec<Published> {
+        self.keep_pace(&publications, now);
         let published = self.client.publish(publications, now);
         if let Some(promises) = &mut self.promises {
             // Its confirms come late by themselves.
@@ -29,6 +85,20 @@ impl BrokerBackend {
             promises.published();
         }
         published
+    }
+
+    /// What is published now decides when more may be.
+    fn keep_pace(&mut self, publications: &[Publication], now: Moment) {
+        let ration = self.client.ration();
+        self.pace = match ration {
+            None => Pace::FREE,
+            Some(ration) => {
+                let messages = publications.len() as u64;
+                let octets = publications.iter().map(|each| each.message.body().len() as u64);
+                let pause = self.client.pause_after(messages, octets.sum(), now);
+                Pace { at_once: ration, pause }
+            }
+        };
     }
 
     /// Carries out an operation; its answer waits for the disk if it is a promise.
@@ -51,8 +121,8 @@ impl Backend for BrokerBackend {
     fn execute(&mut self, request: Request, now: Moment) -> Option<Answer> {
         let client = &mut self.client;
         Some(match request {
-            Request::Login(login) => Answer::Admitted(client.login(&login.user, &login.password)),
-            Request::OpenVirtualHost(name) => Answer::Opened(client.open(&name)),
+            Request::Login(login) => return self.log_in(&login, now),
+            Request::OpenVirtualHost(opening) => self.open(*opening, now),
             Request::Publish(publications) => Answer::Published(self.publish(publications, now)),
             Request::Settle(settlements) => {
                 client.settle(settlements, now);
@@ -72,6 +142,7 @@ impl Backend for BrokerBackend {
                 return self.operate(channel, operation, now);
             }
             Request::Leave => {
+                self.desk.connections.remove(self.desk.peer.connection);
                 client.leave(now);
                 Answer::Left
             }
@@ -83,7 +154,10 @@ impl Backend for BrokerBackend {
         promises.map(|promises| promises.take_confirms(&mut self.client)).unwrap_or_default()
     }
 
-    fn next_late_answer(&mut self) -> Option<Answer> {
+    fn next_late_answer(&mut self, now: Moment) -> Option<Answer> {
+        if let Some((_, answer)) = self.refused.take_if(|(moment, _)| *moment <= now) {
+            return Some(answer);
+        }
         self.promises.as_mut()?.next_answer()
     }
 
@@ -97,7 +171,13 @@ impl Backend for BrokerBackend {
         self.promises.as_ref().is_some_and(Promises::is_behind)
     }
 
+    fn pace(&self) -> Pace {
+        self.pace
+    }
+
     fn hang_up(&mut self) {
+        self.refused = None;
+        self.pace = Pace::FREE;
         if let Some(promises) = &mut self.promises {
             promises.hang_up();
         }
@@ -121,7 +201,8 @@ fn is_promise(operation: &Operation) -> bool {
         | Operation::Unbind(_)
         | Operation::Get { .. }
         | Operation::Commit(_) => true,
-        Operation::Consume(_)
+        Operation::Open
+        | Operation::Consume(_)
         | Operation::Cancel { .. }
         | Operation::Rollback
         | Operation::Close { .. } => false,
@@ -135,6 +216,7 @@ fn operate(
     now: Moment,
 ) -> Result<Reply, Refusal> {
     match operation {
+        Operation::Open => client.open_channel(channel).map(|()| Reply::Done),
         Operation::DeclareExchange(declare) => {
             client.declare_exchange(&exchange_declaration(declare)).map(|()| Reply::Done)
         }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{StartError, entropy, journal::StoreJournal, recovery, storage};
 use crate::{
-    broker::{Broker, Journal, Timer, User, Users},
+    broker::{Broker, Directory, Hashing, Journal, Origins, PasswordHash, Permission, Timer, User},
     config::Config,
     model::{ShortString, VirtualHostName},
     net::Clock,
@@ -45,7 +45,9 @@ pub(crate) fn make_broker(
 }
 
 fn new_broker(config: &Config, timer: Arc<dyn Timer>, journal: Option<Arc<dyn Journal>>) -> Broker {
-    Broker::new(timer, Users::new(&config.loopback_users), journal)
+    let directory = Directory::new(&config.loopback_users);
+    let broker = Broker::new(timer, directory, journal);
+    broker.limiting(config.quota.connections, config.quota.rates)
 }
 
 /// Where nothing is yet, makes the first virtual host and the first user. If a crash takes them
@@ -59,8 +61,10 @@ fn establish(broker: &Broker, config: &Config) -> Result<(), StartError> {
         .map_err(|cause| StartError::UserName { name: name.clone(), cause })?;
     let salt = (entropy::draw() as u32).to_le_bytes();
     let tags = vec![ShortString::from_static("administrator")];
-    let user = User::new(config.default_password.as_bytes(), salt, tags);
-    broker.establish(virtual_host, user_name, user);
+    let password = PasswordHash::new(Hashing::default(), config.default_password.as_bytes(), salt);
+    let user = User { password: Some(password), tags, ..User::default() };
+    let permission = Permission::full();
+    broker.establish(Origins { virtual_host, user_name, user, permission });
     Ok(())
 }
 

@@ -1,10 +1,13 @@
 //! Puts the broker together: binds its sockets, makes its parts, starts them, stops them.
 
 mod alarms;
+mod attempts;
 mod backend;
+mod connections;
 mod entropy;
 mod establish;
 mod journal;
+mod listeners;
 mod ports;
 mod promises;
 mod recovery;
@@ -13,7 +16,13 @@ mod storage;
 mod tests;
 mod timers;
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -21,7 +30,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::alarms::Alarms;
 use self::{
     alarms::{Gauges, Machine},
+    attempts::Attempts,
+    backend::Desk,
+    connections::Connections,
     journal::StoreJournal,
+    listeners::Listeners,
     ports::ConnectionOutbox,
     promises::Promises,
     storage::Storage,
@@ -30,10 +43,13 @@ use self::{
 pub(crate) use self::{backend::BrokerBackend, establish::make_broker};
 use crate::{
     broker::{BadFact, Broker, Client},
-    config::Config,
+    config::{AuthMechanism, Config},
     model::{ConnectionId, Moment, NameTooLong},
-    net::{Clients, Clock, Conversation, Listener, Outbox, Peer, Reception},
-    session::{Session, Settings},
+    net::{
+        Clients, Clock, Conversation, Outbox, Peer, Reception,
+        tls::{Tls, TlsError},
+    },
+    session::{Identity, Mechanism, Session, Settings},
     store,
 };
 
@@ -64,11 +80,13 @@ pub enum StartError {
     UserName { name: String, cause: NameTooLong },
     #[error("there is no address to listen on")]
     NoListener,
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A running broker. Dropping it stops it at once; [`Server::stop`] lets the clients know.
 pub struct Server {
-    addresses: Vec<SocketAddr>,
+    listeners: Listeners,
     clients: Arc<Clients>,
     alarms: Arc<Alarms>,
     stop: CancellationToken,
@@ -95,31 +113,51 @@ impl Server {
         let timers = Arc::new(Timers::default());
         let timer = Arc::<Timers>::clone(&timers);
         let (broker, journal) = establish::open_broker(config, timer, alarms.pressure(), clock)?;
-        let listeners = bind(&config.listen).await?;
-        let addresses = listeners.iter().map(|(_, address)| *address).collect();
+        let (listeners, sockets) = Listeners::bind(config).await?;
         let start_storage = |journal| start_storage(journal, &broker, config, clock);
         let storage = journal.clone().map(start_storage).transpose()?;
 
         let settings = session_settings(config);
-        let reception = Arc::new(FrontDesk { broker: Arc::clone(&broker), journal, settings });
+        let reception = Arc::new(FrontDesk {
+            broker: Arc::clone(&broker),
+            journal,
+            settings,
+            attempts: Arc::default(),
+            connections: Arc::default(),
+        });
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         alarms::watch(&alarms, config, &gauges, (&tasks, &stop));
         let woken = stop.clone();
         tasks.spawn(async move { timers.run(&broker, clock, woken).await });
-        for (listener, _) in listeners {
+        for socket in sockets {
             let (reception, clients) = (Arc::clone(&reception), Arc::clone(&clients));
-            tasks.spawn(listener.run(reception, clients, stop.clone()));
+            tasks.spawn(socket.run(reception, clients, stop.clone()));
+        }
+        listeners.watch(&tasks, &stop);
+        for key in &config.without_effect {
+            tracing::info!("`{key}` is understood, and changes nothing");
         }
         if let Some(storage) = &storage {
             storage.watch(&clients, &alarms, (&tasks, &stop));
         }
-        Ok(Self { addresses, clients, alarms, stop, tasks, storage })
+        Ok(Self { listeners, clients, alarms, stop, tasks, storage })
     }
 
-    /// Where it listens, in the order of the configuration, with the ports that were taken.
+    /// Where it listens for AMQP in plain, in the order of the configuration, with the ports that
+    /// were taken.
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        &self.listeners.plain
+    }
+
+    /// The same for AMQP over TLS.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.listeners.secured
+    }
+
+    /// The certificates that are served, which can be read again. None without a listener of TLS.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.listeners.tls.as_ref()
     }
 
     /// Returns what has happened once the data directory has failed. Nothing is confirmed any more
@@ -160,7 +198,7 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+        formatter.debug_struct("Server").field("listeners", &self.listeners).finish_non_exhaustive()
     }
 }
 
@@ -176,6 +214,8 @@ struct FrontDesk {
     broker: Arc<Broker>,
     journal: Option<Arc<StoreJournal>>,
     settings: Arc<Settings>,
+    attempts: Arc<Attempts>,
+    connections: Arc<Connections>,
 }
 
 impl Reception for FrontDesk {
@@ -184,12 +224,26 @@ impl Reception for FrontDesk {
     fn welcome(&self, peer: Peer, outbox: Arc<Outbox>, now: Moment) -> Conversation<BrokerBackend> {
         let from_here = peer.remote.ip().to_canonical().is_loopback();
         let origin = (peer.connection, from_here, entropy::draw());
+        let identity = identity(&peer);
         let settings = Arc::clone(&self.settings);
         let to_journal = |journal| Promises::new(journal, Arc::clone(&outbox));
         let promises = self.journal.clone().map(to_journal);
         let (session, client) = enter(&self.broker, settings, &outbox, origin, now);
-        Conversation::new(session, BrokerBackend::new(client, promises), outbox)
+        let session = session.identified(identity);
+        let desk = Desk {
+            peer,
+            attempts: Arc::clone(&self.attempts),
+            connections: Arc::clone(&self.connections),
+        };
+        Conversation::new(session, BrokerBackend::new(client, promises, desk), outbox)
     }
+}
+
+/// What TLS says of who the client is.
+fn identity(peer: &Peer) -> Identity {
+    let Some(secured) = &peer.tls else { return Identity::Unsecured };
+    let named = secured.certificate.as_ref().and_then(|certificate| certificate.login.clone());
+    named.map_or(Identity::Unnamed, |name| Identity::Named(name.into()))
 }
 
 /// Joins a session to the broker. `origin` tells which connection it is, whether it comes from this
@@ -202,7 +256,10 @@ pub(crate) fn conversation(
     now: Moment,
 ) -> Conversation<BrokerBackend> {
     let (session, client) = enter(broker, settings, &outbox, origin, now);
-    Conversation::new(session, BrokerBackend::new(client, None), outbox)
+    let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let peer = Peer { connection: origin.0, remote: nowhere, local: nowhere, tls: None };
+    let desk = Desk { peer, attempts: Arc::default(), connections: Arc::default() };
+    Conversation::new(session, BrokerBackend::new(client, None, desk), outbox)
 }
 
 fn enter(
@@ -230,36 +287,6 @@ fn start_storage(
     })
 }
 
-async fn bind(addresses: &[SocketAddr]) -> Result<Vec<(Listener, SocketAddr)>, StartError> {
-    // Nobody asked for [::1] by name, and containers often have none.
-    let may_lack_ipv6 = *addresses == *Config::default().listen;
-    let mut listeners = Vec::new();
-    for &address in addresses {
-        let refused = |cause| StartError::Listen { address, cause };
-        let listener = match Listener::bind(address).await {
-            Err(error) if may_lack_ipv6 && address.is_ipv6() && lacks_address(&error) => {
-                tracing::info!(%address, "not listening there: this machine has no such address");
-                continue;
-            }
-            bound => bound.map_err(refused)?,
-        };
-        let bound = listener.address().map_err(refused)?;
-        listeners.push((listener, bound));
-    }
-    if listeners.is_empty() {
-        return Err(StartError::NoListener);
-    }
-    Ok(listeners)
-}
-
-fn lacks_address(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
-}
-
-/// `EAFNOSUPPORT` of Linux, for which the standard library has no kind.
-const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
-
 /// What the node tells its clients and grants them.
 pub(crate) fn session_settings(config: &Config) -> Arc<Settings> {
     Arc::new(Settings {
@@ -268,9 +295,21 @@ pub(crate) fn session_settings(config: &Config) -> Arc<Settings> {
         heartbeat: config.heartbeat,
         handshake_timeout: Duration::from_millis(config.handshake_timeout_ms),
         max_message_size: config.max_message_size,
+        consumer_timeout: config.quota.consumer_timeout_ms.map(Duration::from_millis),
+        consumers_per_channel: config.quota.consumers_per_channel,
         product: config.product.clone(),
         version: config.product_version.clone(),
         cluster_name: config.cluster_name.clone(),
+        mechanisms: config.mechanisms.iter().map(|known| mechanism(*known)).collect(),
         ..Settings::default()
     })
+}
+
+fn mechanism(known: AuthMechanism) -> Mechanism {
+    match known {
+        AuthMechanism::Plain => Mechanism::Plain,
+        AuthMechanism::AmqPlain => Mechanism::AmqPlain,
+        AuthMechanism::Anonymous => Mechanism::Anonymous,
+        AuthMechanism::External => Mechanism::External,
+    }
 }

@@ -20,6 +20,10 @@ impl broker::Outbox for ConnectionOutbox {
     fn consumer_cancelled(&self, consumer: ConsumerId) {
         self.0.extend([Event::ConsumerCancelled(consumer)]);
     }
+
+    fn close(&self, reason: String) {
+        self.0.extend([Event::Close(reason)]);
+    }
 }
 
 impl fmt::Debug for ConnectionOutbox {

@@ -2,11 +2,23 @@
 
 use bytes::Bytes;
 
-use super::request::Login;
+use super::request::{Credential, Login};
 use crate::model::{FieldTable, FieldValue, ShortString};
 
 /// The name and the password of the user that an anonymous client is taken for (RabbitMQ 4.x).
 const ANONYMOUS: &str = "guest";
+
+/// What the connection below says of who the client is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// Nothing: there is no TLS.
+    #[default]
+    Unsecured,
+    /// TLS was given no certificate, or one that names no user.
+    Unnamed,
+    /// A certificate that was found good names this user.
+    Named(Bytes),
+}
 
 /// A way to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +27,8 @@ pub enum Mechanism {
     AmqPlain,
     /// The response is ignored; the client is taken for `guest`.
     Anonymous,
+    /// The response is ignored; the client is whom its certificate names. Offered over TLS only.
+    External,
 }
 
 impl Mechanism {
@@ -24,20 +38,39 @@ impl Mechanism {
             Self::Plain => "PLAIN",
             Self::AmqPlain => "AMQPLAIN",
             Self::Anonymous => "ANONYMOUS",
+            Self::External => "EXTERNAL",
+        }
+    }
+
+    /// Whether a client of this identity may choose it (RabbitMQ offers EXTERNAL to all who speak
+    /// TLS, also to those without a certificate).
+    pub(super) fn is_offered(self, identity: &Identity) -> bool {
+        match self {
+            Self::Plain | Self::AmqPlain | Self::Anonymous => true,
+            Self::External => *identity != Identity::Unsecured,
         }
     }
 
     /// Reads the response of `connection.start-ok`; nothing when it is malformed.
-    pub(super) fn login(self, response: &Bytes) -> Option<Login> {
-        let (user, password) = match self {
-            Self::Plain => plain(response)?,
-            Self::AmqPlain => amq_plain(response)?,
+    pub(super) fn login(self, response: &Bytes, identity: &Identity) -> Option<Login> {
+        let (user, credential) = match self {
+            Self::Plain => with_password(plain(response)?),
+            Self::AmqPlain => with_password(amq_plain(response)?),
             Self::Anonymous => {
-                (Bytes::from_static(ANONYMOUS.as_bytes()), Bytes::from_static(ANONYMOUS.as_bytes()))
+                let guest = Bytes::from_static(ANONYMOUS.as_bytes());
+                (guest.clone(), Credential::Password(guest))
             }
+            Self::External => match identity {
+                Identity::Named(user) => (user.clone(), Credential::Certificate),
+                Identity::Unnamed | Identity::Unsecured => (Bytes::new(), Credential::Nothing),
+            },
         };
-        Some(Login { mechanism: ShortString::from_static(self.name()), user, password })
+        Some(Login { mechanism: ShortString::from_static(self.name()), user, credential })
     }
+}
+
+fn with_password((user, password): (Bytes, Bytes)) -> (Bytes, Credential) {
+    (user, Credential::Password(password))
 }
 
 /// `\0 user \0 password`; RabbitMQ refuses an identity to act as before the first zero.
@@ -66,8 +99,9 @@ mod tests {
     use super::*;
 
     fn parts(mechanism: Mechanism, response: &'static [u8]) -> Option<(Bytes, Bytes)> {
-        let login = mechanism.login(&Bytes::from_static(response))?;
-        Some((login.user, login.password))
+        let login = mechanism.login(&Bytes::from_static(response), &Identity::Unsecured)?;
+        let Credential::Password(password) = login.credential else { return None };
+        Some((login.user, password))
     }
 
     #[test]
@@ -86,6 +120,21 @@ mod tests {
         assert_eq!(parts(Mechanism::AmqPlain, response), Some(("joe".into(), "secret".into())));
         assert_eq!(parts(Mechanism::AmqPlain, b"\x05LOGINS\0\0\0\x03joe"), None);
         assert_eq!(parts(Mechanism::AmqPlain, b"garbage"), None);
+    }
+
+    #[test]
+    fn a_certificate_speaks_for_the_user_that_it_names_and_for_no_other() {
+        let login = |identity: &Identity| {
+            let response = Bytes::from_static(b"\0guest\0guest");
+            let login = Mechanism::External.login(&response, identity).unwrap();
+            (login.user, login.credential)
+        };
+        let named = Identity::Named("CN=joe".into());
+        assert_eq!(login(&named), ("CN=joe".into(), Credential::Certificate));
+        assert_eq!(login(&Identity::Unnamed), ("".into(), Credential::Nothing));
+        assert!(Mechanism::External.is_offered(&named));
+        assert!(Mechanism::External.is_offered(&Identity::Unnamed));
+        assert!(!Mechanism::External.is_offered(&Identity::Unsecured));
     }
 
     #[test]

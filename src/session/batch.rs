@@ -18,15 +18,34 @@ const NEAR: usize = 8;
 const SMALLEST_INPUT: usize = 60;
 
 /// One batch, across the channels of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
+    /// Publications that go to the broker at once, if they are rationed.
+    ration: usize,
     publications: Vec<Publication>,
     octets: usize,
     settlements: Vec<Settlement>,
     positions: usize,
 }
 
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            ration: PUBLICATIONS,
+            publications: Vec::new(),
+            octets: 0,
+            settlements: Vec::new(),
+            positions: 0,
+        }
+    }
+}
+
 impl Batch {
+    /// No more publications than these go to the broker at once.
+    pub(super) fn ration(&mut self, publications: usize) {
+        self.ration = publications.clamp(1, PUBLICATIONS);
+    }
+
     /// Adds a publication; `input` is how many octets are left to be read, itself included.
     #[inline]
     pub(super) fn publish(&mut self, publication: Publication, input: usize) {
@@ -46,7 +65,7 @@ impl Batch {
 
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.publications.len() >= PUBLICATIONS
+        self.publications.len() >= self.ration
             || self.octets >= OCTETS
             || self.positions >= POSITIONS
     }

@@ -5,10 +5,11 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::BytesMut;
 
 use super::{
+    authentication::Identity,
     batch::Batch,
     consumers::Consumers,
     outgoing::Outgoing,
-    request::{Operation, Replenishment, Request},
+    request::{Introduction, Operation, Replenishment, Request},
     settings::Settings,
 };
 use crate::model::{
@@ -22,6 +23,7 @@ const WINDOW_PARTS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) settings: Arc<Settings>,
+    pub(super) identity: Identity,
     pub(super) outgoing: Outgoing,
     pub(super) batch: Batch,
     pub(super) consumers: Consumers,
@@ -30,6 +32,8 @@ pub(super) struct Connection {
     pub(super) arena: BytesMut,
     /// The client understands `basic.cancel` from the server.
     pub(super) notify_cancel: bool,
+    /// What the client has said of itself so far; its virtual host is opened with it.
+    pub(super) introduction: Introduction,
     requests: VecDeque<(Request, Then)>,
     clean: Vec<u16>,
     /// Queues that may try a channel whose shared limit has room again.
@@ -52,12 +56,14 @@ impl Connection {
     pub(super) fn new(settings: Arc<Settings>, id: ConnectionId, entropy: u128) -> Self {
         Self {
             settings,
+            identity: Identity::default(),
             outgoing: Outgoing::new(super::tuning::FRAME_MAX_BEFORE_TUNING),
             batch: Batch::default(),
             consumers: Consumers::new(id),
             names: Names::new(entropy),
             arena: BytesMut::new(),
             notify_cancel: false,
+            introduction: Introduction::default(),
             requests: VecDeque::new(),
             clean: Vec::new(),
             resumed: Vec::new(),

@@ -11,7 +11,7 @@ use super::{
     authentication::Mechanism,
     connection::Connection,
     exception::{Exception, Fault, MethodId, NO_METHOD},
-    request::{Login, Request},
+    request::{Introduction, Login, Opening, Request},
     settings::Settings,
     tuning::{self, Tuning},
 };
@@ -191,6 +191,12 @@ impl Handshake {
             (Self::TuneOk(state), Method::ConnectionTuneOk(tune_ok)) => {
                 let agreed = Tuning::agree(&connection.settings, &tune_ok).ok_or(Broken::Rule)?;
                 connection.outgoing.limit_frames_to(agreed.frame_max);
+                connection.introduction = Introduction {
+                    channel_max: agreed.channel_max,
+                    frame_max: agreed.frame_max,
+                    heartbeat: agreed.heartbeat,
+                    ..std::mem::take(&mut connection.introduction)
+                };
                 step = Step::Tuned(agreed);
                 Self::Open(ExpectOpen { capabilities: state.capabilities, tuning: agreed })
             }
@@ -222,7 +228,9 @@ impl ExpectHeader {
             return Err(Broken::Protocol);
         }
         let settings = &connection.settings;
-        let mechanisms: Vec<_> = settings.mechanisms.iter().map(|known| known.name()).collect();
+        let offered = settings.mechanisms.iter();
+        let offered = offered.filter(|known| known.is_offered(&connection.identity));
+        let mechanisms: Vec<_> = offered.map(|known| known.name()).collect();
         let start = ConnectionStart {
             version_major: 0,
             version_minor: 9,
@@ -241,12 +249,16 @@ impl ExpectStartOk {
         start_ok: &ConnectionStartOk,
         connection: &mut Connection,
     ) -> Result<ExpectAdmission, Broken> {
-        let is_chosen = |known: &&Mechanism| start_ok.mechanism == known.name();
+        let identity = &connection.identity;
+        let is_chosen =
+            |known: &&Mechanism| start_ok.mechanism == known.name() && known.is_offered(identity);
         let mechanism = connection.settings.mechanisms.iter().find(is_chosen);
-        let login = mechanism.and_then(|known| known.login(start_ok.response.as_bytes()));
+        let login = mechanism.and_then(|known| known.login(start_ok.response.as_bytes(), identity));
         let login = login.ok_or(Broken::Rule)?;
         let capabilities = Capabilities::of(&start_ok.client_properties);
         connection.notify_cancel = capabilities.consumer_cancel_notify;
+        connection.introduction.mechanism = login.mechanism.clone();
+        connection.introduction.client_properties = start_ok.client_properties.detached();
         connection.ask(Request::Login(login.clone()));
         Ok(ExpectAdmission { login, capabilities })
     }
@@ -254,7 +266,9 @@ impl ExpectStartOk {
 
 impl ExpectOpen {
     fn accept(&self, open: ConnectionOpen, connection: &mut Connection) -> ExpectWelcome {
-        connection.ask(Request::OpenVirtualHost(open.virtual_host));
+        let introduction = std::mem::take(&mut connection.introduction);
+        let opening = Opening { virtual_host: open.virtual_host.detached(), introduction };
+        connection.ask(Request::OpenVirtualHost(Box::new(opening)));
         ExpectWelcome { capabilities: self.capabilities, tuning: self.tuning }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     wire::{
         basic::PublishView,
         frame::{self, FrameKind, FrameView, HEAD},
-        method::{ChannelOpenOk, ConnectionBlocked, ConnectionUpdateSecretOk, Method, peek},
+        method::{ConnectionBlocked, ConnectionUpdateSecretOk, Method, peek},
     },
 };
 
@@ -84,6 +84,7 @@ impl Session {
             || self.deferred.is_some()
             || self.unanswered.is_some()
             || self.alarm.is_blocking()
+            || self.pause.is_some()
             || !matches!(self.phase, Phase::Running)
     }
 
@@ -243,8 +244,8 @@ impl Session {
                 Fault::TooManyChannels { open, channel_max }.by(NO_METHOD)
             }
             (FrameKind::Method, (20, 10)) => {
-                self.channels.insert(frame.channel, Channel::new(frame.channel).into());
-                self.connection.outgoing.method(frame.channel, ChannelOpenOk::default());
+                let channel = Channel::open(frame.channel, &mut self.connection);
+                self.channels.insert(frame.channel, channel.into());
                 return Step::Took(frame.size());
             }
             (FrameKind::Method, id) => Fault::ChannelNotOpen.by(id),

@@ -18,6 +18,7 @@ mod heartbeat;
 mod held;
 mod incoming;
 mod outgoing;
+mod pace;
 mod phase;
 pub mod request;
 mod settings;
@@ -29,6 +30,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -45,7 +47,12 @@ use self::{
     request::{Answer, Event, Request},
     tuning::Tuning,
 };
-pub use self::{authentication::Mechanism, farewell::Disposition, settings::Settings};
+pub use self::{
+    authentication::{Identity, Mechanism},
+    farewell::Disposition,
+    pace::Pace,
+    settings::Settings,
+};
 use crate::{
     model::{ConnectionId, Delivery, Moment},
     wire::method::ConnectionUnblocked,
@@ -53,6 +60,10 @@ use crate::{
 
 /// Octets of input that may wait while the session waits for an answer.
 const INPUT_LIMIT: usize = 1024 * 1024;
+
+/// Between two looks for deliveries that are out for too long.
+const SHORTEST_LOOK: Duration = Duration::from_millis(50);
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
 
 /// One client's connection.
 #[derive(Debug)]
@@ -71,6 +82,10 @@ pub struct Session {
     alarm: Alarm,
     /// The broker has more of this client's than it could write.
     is_behind: bool,
+    /// Nothing more is taken from the client before this moment.
+    pause: Option<Moment>,
+    /// When to look next for deliveries that are out for too long.
+    next_look: Moment,
     handshake_deadline: Moment,
     /// The broker knows the connection, and has to be told when it ends.
     is_admitted: bool,
@@ -93,9 +108,18 @@ impl Session {
             heartbeat: Heartbeat::new(0, now),
             alarm: Alarm::default(),
             is_behind: false,
+            pause: None,
+            next_look: now,
             handshake_deadline,
             is_admitted: false,
         }
+    }
+
+    /// The same, for a client of whom the connection below tells more.
+    #[must_use]
+    pub fn identified(mut self, identity: Identity) -> Self {
+        self.connection.identity = identity;
+        self
     }
 
     /// Where the shell reads the socket into. [`Self::received`] says that it has.
@@ -194,7 +218,17 @@ impl Session {
     pub fn set_behind(&mut self, is_behind: bool, now: Moment) {
         if self.is_behind != is_behind {
             self.is_behind = is_behind;
-            self.heartbeat.set_deaf(is_behind || self.alarm.is_blocking(), now);
+            self.hear_or_not(now);
+        }
+    }
+
+    /// What the broker grants this client next. While it pauses, its silence says nothing.
+    pub fn keep_pace(&mut self, pace: Pace, now: Moment) {
+        self.connection.batch.ration(pace.at_once);
+        let pause = pace.pause.filter(|end| *end > now);
+        if self.pause != pause {
+            self.pause = pause;
+            self.hear_or_not(now);
         }
     }
 
@@ -213,6 +247,9 @@ impl Session {
 
     /// A deadline may have come.
     pub fn tick(&mut self, now: Moment) {
+        if self.pause.take_if(|end| *end <= now).is_some() {
+            self.hear_or_not(now);
+        }
         match &mut self.phase {
             Phase::Handshake(_) if self.handshake_deadline <= now => {
                 return self.vanish(Disposition::Close, now);
@@ -226,17 +263,21 @@ impl Session {
         if self.heartbeat.is_due(now) {
             self.connection.outgoing.heartbeat();
         }
+        self.look_for_overdue(now);
     }
 
     /// When [`Self::tick`] is due, and what for.
     pub fn deadline(&self) -> Option<(Moment, &'static str)> {
         let heartbeat = self.heartbeat.deadline().map(|moment| (moment, "heartbeat"));
+        let pause = self.pause.map(|end| (end, "pause"));
+        let always = heartbeat.into_iter().chain(pause);
         match &self.phase {
-            Phase::Handshake(_) => {
-                let handshake = Some((self.handshake_deadline, "handshake"));
-                handshake.into_iter().chain(heartbeat).min()
+            Phase::Handshake(_) => always.chain([(self.handshake_deadline, "handshake")]).min(),
+            Phase::Running => {
+                let look = (!self.channels.is_empty()).then_some((self.next_look, "consumers"));
+                let timeout = self.connection.settings.consumer_timeout;
+                always.chain(timeout.and(look)).min()
             }
-            Phase::Running => heartbeat,
             Phase::Ending(farewell) => farewell.deadline().map(|moment| (moment, "close")),
         }
     }
@@ -248,7 +289,7 @@ impl Session {
             Phase::Handshake(_) => self.input.len() < INPUT_LIMIT,
             Phase::Running => {
                 let is_stuck = self.input.len() >= INPUT_LIMIT && self.unanswered.is_some();
-                let is_held_up = self.alarm.is_blocking() || self.is_behind;
+                let is_held_up = self.alarm.is_blocking() || self.is_behind || self.pause.is_some();
                 !is_held_up && self.held.has_room() && !is_stuck
             }
         }
@@ -309,10 +350,36 @@ impl Session {
         if !self.alarm.clear() {
             return;
         }
-        self.heartbeat.set_deaf(self.is_behind, now);
+        self.hear_or_not(now);
         if self.alarm.is_announced && matches!(self.phase, Phase::Running) {
             self.connection.outgoing.method(0, ConnectionUnblocked {});
         }
+    }
+
+    /// Ends the channels whose clients have left a delivery unacknowledged for too long.
+    fn look_for_overdue(&mut self, now: Moment) {
+        let Some(timeout) = self.connection.settings.consumer_timeout else { return };
+        let is_busy = !self.connection.batch.is_empty() || self.deferred.is_some();
+        if now < self.next_look || is_busy {
+            return;
+        }
+        self.next_look = now + (timeout / 10).clamp(SHORTEST_LOOK, LONGEST_LOOK);
+        let channels = self.channels.values_mut();
+        let overdue: Vec<_> = channels
+            .filter_map(|channel| {
+                let exception = channel.check_acknowledgements(timeout, now)?;
+                Some((channel.number(), exception))
+            })
+            .collect();
+        for (channel, exception) in overdue {
+            self.fail(channel, &exception, now);
+        }
+    }
+
+    /// While nothing is taken from the client, its silence says nothing.
+    fn hear_or_not(&mut self, now: Moment) {
+        let is_deaf = self.is_behind || self.pause.is_some() || self.alarm.is_blocking();
+        self.heartbeat.set_deaf(is_deaf, now);
     }
 
     /// Ends the channel, or the connection, as the fault's code has it.

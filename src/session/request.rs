@@ -18,7 +18,7 @@ pub enum Request {
     /// May this client in? Answered by [`Answer::Admitted`].
     Login(Login),
     /// Open a virtual host for this connection. Answered by [`Answer::Opened`].
-    OpenVirtualHost(VirtualHostName),
+    OpenVirtualHost(Box<Opening>),
     /// All that the client published in a row, on whatever channels. Answered by
     /// [`Answer::Published`].
     Publish(Vec<Publication>),
@@ -40,7 +40,38 @@ pub struct Login {
     /// `PLAIN`, `AMQPLAIN`, …
     pub mechanism: ShortString,
     pub user: Bytes,
-    pub password: Bytes,
+    pub credential: Credential,
+}
+
+/// What shows that the client is the user it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    Password(Bytes),
+    /// TLS has found a certificate good that names the user.
+    Certificate,
+    /// There is no such certificate: the client must be refused.
+    Nothing,
+}
+
+/// A client at the door of a virtual host, and what it has said of itself by then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening {
+    pub virtual_host: VirtualHostName,
+    pub introduction: Introduction,
+}
+
+/// What a client said of itself, and what was agreed on with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Introduction {
+    /// How it logged in: `PLAIN`, …
+    pub mechanism: ShortString,
+    pub client_properties: FieldTable,
+    /// 0 is no limit.
+    pub channel_max: u16,
+    /// In octets; 0 is no limit.
+    pub frame_max: usize,
+    /// In seconds; 0 is none.
+    pub heartbeat: u16,
 }
 
 /// Room that came back to a consumer's window.
@@ -54,6 +85,8 @@ pub struct Replenishment {
 /// What a channel can ask for. The reply that belongs to each is named with it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
+    /// The channel is new. [`Reply::Done`].
+    Open,
     /// [`Reply::Done`].
     DeclareExchange(ExchangeDeclare),
     /// A passive declaration: [`Reply::Done`] if it exists.

@@ -29,6 +29,11 @@ pub struct Settings {
     pub max_message_size: u64,
     /// Octets that may be on their way to one consumer.
     pub consumer_window: usize,
+    /// How long a delivery may be unacknowledged; none is for ever. What is longer is found within
+    /// a tenth of that, at the latest a minute after.
+    pub consumer_timeout: Option<Duration>,
+    /// Consumers that a channel may have.
+    pub consumers_per_channel: Option<usize>,
     /// How long a client may take from connecting to an open virtual host.
     pub handshake_timeout: Duration,
 }
@@ -50,6 +55,8 @@ impl Default for Settings {
             mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain, Mechanism::Anonymous],
             max_message_size: 16 * 1024 * 1024,
             consumer_window: 256 * 1024,
+            consumer_timeout: Some(Duration::from_secs(30 * 60)),
+            consumers_per_channel: None,
             handshake_timeout: Duration::from_secs(10),
         }
     }

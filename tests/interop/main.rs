@@ -34,3 +34,5 @@ mod process;
 mod random;
 #[cfg(test)]
 mod relay;
+#[cfg(test)]
+mod tls;

@@ -196,6 +196,7 @@ impl World {
 
     fn operate(&mut self, operation: Operation) -> Result<Reply, Refusal> {
         match operation {
+            Operation::Open => Ok(Reply::Done),
             Operation::Close { .. } => Ok(Reply::Done),
             _ if self.mood & 8 != 0 && self.turns.is_multiple_of(5) => {
                 Err(Refusal::DefaultExchange)

@@ -7,7 +7,7 @@ use crate::{
     broker::queue::{Command, Subscription},
     model::{
         ChannelCredit, ChannelNumber, ConsumerId, ConsumerOptions, FieldTable, Message, Moment,
-        Position, QueueId, QueueKind, QueueName, Refusal, Settlement,
+        Position, QueueId, QueueKind, QueueName, Refusal, Right, Settlement,
     },
 };
 
@@ -51,6 +51,7 @@ impl Client {
         if replies::is_reply_queue(&purpose.queue) {
             return self.consume_replies(channel, &purpose);
         }
+        self.may_with_queue(Right::Read, &purpose.queue)?;
         let hosted = self.queue(&purpose.queue)?;
         let kind = hosted.record.options.kind;
         let options = ConsumerOptions::parse(&hosted.resource(), kind, &purpose.arguments)?;
@@ -96,6 +97,7 @@ impl Client {
         credit: ChannelCredit,
         now: Moment,
     ) -> Result<Option<TakenMessage>, Refusal> {
+        self.may_with_queue(Right::Read, queue)?;
         let hosted = self.queue(queue)?;
         let options = &hosted.record.options;
         if options.kind == QueueKind::Quorum && options.single_active_consumer {

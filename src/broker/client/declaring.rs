@@ -9,7 +9,7 @@ use crate::{
         routing::Binding,
         topology::{self, Change, Declared, ExchangeDeclaration, QueueDeclaration, Topology},
     },
-    model::{ExchangeName, LogPosition, Moment, QueueKind, QueueName, Refusal},
+    model::{ExchangeName, LogPosition, Moment, QueueKind, QueueName, Refusal, Right},
 };
 
 /// What a declaration answers with.
@@ -33,7 +33,15 @@ impl Client {
     /// # Errors
     /// When it exists with other attributes, or cannot exist (RabbitMQ 4.x, `exchange.declare`).
     pub fn declare_exchange(&mut self, declaration: &ExchangeDeclaration) -> Result<(), Refusal> {
-        self.change(|topology| topology.declare_exchange(declaration).map(one))
+        Topology::check_exchange_name(declaration)?;
+        self.may_with_exchange(Right::Configure, &declaration.name)?;
+        let may_be_new = self.may_have_alternate(declaration);
+        self.change(|topology| {
+            if topology.exchange(&declaration.name).is_none() {
+                may_be_new?;
+            }
+            topology.declare_exchange(declaration).map(one)
+        })
     }
 
     /// # Errors
@@ -51,6 +59,8 @@ impl Client {
         exchange: &ExchangeName,
         if_unused: bool,
     ) -> Result<(), Refusal> {
+        self.home().topology().check_deletable(exchange)?;
+        self.may_with_exchange(Right::Configure, exchange)?;
         self.change(|topology| Ok(((), topology.delete_exchange(exchange, if_unused)?)))
     }
 
@@ -67,12 +77,16 @@ impl Client {
             return declared;
         }
         let home = Arc::clone(self.home());
+        home.topology().check_queue_name(declaration)?;
+        self.may_with_queue(Right::Configure, &declaration.name)?;
+        let may_be_new = self.may_have_dead_letters(declaration);
         loop {
             let id_if_new = self.broker.next_queue_id();
             let (hosted, position) =
                 home.change(|topology| match topology.declare_queue(declaration, id_if_new)? {
                     Declared::Present(record) => Ok((self.broker.queue(record.id), Vec::new())),
                     Declared::New(record) => {
+                        may_be_new.clone()?;
                         let change = Change::QueueDeclared(Arc::clone(&record));
                         let hosted = Arc::new(Hosted::new(
                             record,
@@ -128,6 +142,7 @@ impl Client {
         if replies::is_reply_queue(queue) {
             return Ok(0);
         }
+        self.may_with_queue(Right::Configure, queue)?;
         let hosted = match self.queue(queue) {
             Err(Refusal::NotFound(_)) => {
                 self.await_position(self.home().written());
@@ -159,6 +174,7 @@ impl Client {
     /// # Errors
     /// When there is no such queue, or it is exclusive to another connection.
     pub fn purge_queue(&mut self, queue: &QueueName, now: Moment) -> Result<u64, Refusal> {
+        self.may_with_queue(Right::Read, queue)?;
         let hosted = self.queue(queue)?;
         let (purged, written) = self.broker.purge(&hosted, now)?;
         self.awaited = self.awaited.max(written);
@@ -170,6 +186,7 @@ impl Client {
     /// # Errors
     /// When one of the two is not there, or may not be used so.
     pub fn bind(&mut self, binding: Binding, now: Moment) -> Result<(), Refusal> {
+        self.may_bind(&binding)?;
         let (id, broker) = (self.id, Arc::clone(&self.broker));
         let replay = self.change(|topology| {
             let change = topology.bind(binding.clone(), id)?;
@@ -185,6 +202,7 @@ impl Client {
     /// # Errors
     /// When it concerns the default exchange, or a queue that is exclusive to another connection.
     pub fn unbind(&mut self, binding: &Binding) -> Result<(), Refusal> {
+        self.may_bind(binding)?;
         let id = self.id;
         self.change(|topology| Ok(((), topology.unbind(binding, id)?)))
     }

@@ -3,24 +3,38 @@
 mod confirming;
 mod consuming;
 mod declaring;
+mod pacing;
 mod publishing;
 mod replies;
+mod rights;
 mod routes;
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
 
 #[cfg(test)]
 pub(super) use self::replies::REPLY_QUEUE;
-pub(super) use self::replies::ReplyRegistry;
 pub use self::{
     consuming::{Purpose, TakenMessage},
     declaring::DeclaredQueue,
 };
+pub(super) use self::{pacing::Meters, replies::ReplyRegistry};
 
-use self::{confirming::Confirming, publishing::Transaction, routes::RouteCache};
-use super::{Broker, hosted::Hosted, ports::Outbox, routing::Draws, virtual_host::VirtualHost};
+use self::{confirming::Confirming, pacing::Pacing, publishing::Transaction, routes::RouteCache};
+use super::{
+    Broker,
+    access::Grants,
+    hosted::Hosted,
+    ports::Outbox,
+    presence::{Present, Room},
+    routing::Draws,
+    virtual_host::VirtualHost,
+};
 use crate::model::{
-    ChannelNumber, ConnectionId, ConsumerId, LogPosition, Moment, Names, QueueId, QueueName,
+    ChannelNumber, ConnectionId, ConsumerId, Limit, LogPosition, Moment, Names, QueueId, QueueName,
     Refusal, ShortString, VirtualHostName,
 };
 
@@ -37,8 +51,13 @@ pub struct Client {
     /// Chance for the exchanges that choose by it.
     draws: Draws,
     user: ShortString,
+    grants: Grants,
+    /// Those that were counted.
+    channels: BTreeSet<ChannelNumber>,
     home: Option<Arc<VirtualHost>>,
     routes: RouteCache,
+    /// Absent before a virtual host is open.
+    pacing: Option<Pacing>,
     transactions: BTreeMap<ChannelNumber, Transaction>,
     /// The names under which the channels' consumers of direct replies are reached.
     reply_names: BTreeMap<ChannelNumber, ShortString>,
@@ -63,8 +82,11 @@ impl Client {
             names: Names::new(entropy),
             draws: Draws::of_secret(entropy),
             user: ShortString::default(),
+            grants: Grants::default(),
+            channels: BTreeSet::new(),
             home: None,
             routes: RouteCache::default(),
+            pacing: None,
             transactions: BTreeMap::new(),
             reply_names: BTreeMap::new(),
             awaited: LogPosition::default(),
@@ -82,26 +104,79 @@ impl Client {
         mem::take(&mut self.awaited)
     }
 
-    /// Lets the user in.
+    /// Lets the user in. Without a password the way here has proven who it is, as a certificate
+    /// does.
     ///
     /// # Errors
     /// [`Refusal::LoginRefused`], whatever the reason: it tells an attacker nothing.
-    pub fn login(&mut self, user: &[u8], password: &[u8]) -> Result<(), Refusal> {
+    pub fn login(&mut self, user: &[u8], password: Option<&[u8]>) -> Result<(), Refusal> {
         let name = ShortString::new(user.to_vec().into()).map_err(|_| Refusal::LoginRefused)?;
-        if !self.broker.users.admits(user, password, self.from_here) {
+        let may_be_there = self.from_here || self.broker.may_be_elsewhere(user);
+        if !self.broker.authority.admits(user, password) || !may_be_there {
             return Err(Refusal::LoginRefused);
         }
         self.user = name;
         Ok(())
     }
 
+    /// Takes up the work of a user who has logged in elsewhere, as an operator does who asks for
+    /// something to be declared: it counts as no connection.
+    ///
+    /// # Errors
+    /// [`Refusal::VirtualHostNotFound`], [`Refusal::VirtualHostDenied`].
+    pub fn act_as(&mut self, user: ShortString, home: &VirtualHostName) -> Result<(), Refusal> {
+        self.user = user;
+        self.home = Some(self.find_home(home)?);
+        Ok(())
+    }
+
     /// Makes `name` this connection's virtual host.
     ///
     /// # Errors
-    /// [`Refusal::VirtualHostNotFound`].
+    /// [`Refusal::VirtualHostNotFound`]; when it or the user has too many connections; when the
+    /// user has no permission there.
     pub fn open(&mut self, name: &VirtualHostName) -> Result<(), Refusal> {
         let home = self.broker.virtual_host(name);
-        self.home = Some(home.ok_or_else(|| Refusal::VirtualHostNotFound(name.clone()))?);
+        let home = home.ok_or_else(|| Refusal::VirtualHostNotFound(name.clone()))?;
+        let room = Room {
+            in_node: self.broker.connection_max,
+            in_home: home.topology().options().limits.most(Limit::Connections),
+            of_user: self.broker.authority.limit(&self.user, Limit::Connections),
+        };
+        let present = Present {
+            user: self.user.clone(),
+            home: home.name.clone(),
+            outbox: Arc::clone(&self.outbox),
+            channels: 0,
+        };
+        let (of_user, of_home) = self.broker.presence.enter(self.id, present, room)?;
+        let entered = self.find_home(name);
+        if entered.is_err() {
+            self.broker.presence.leave(self.id);
+        }
+        self.home = Some(entered?);
+        self.pacing = Some(Pacing::new(of_user, of_home));
+        Ok(())
+    }
+
+    /// The virtual host, if it is there and the user has a permission in it.
+    fn find_home(&self, name: &VirtualHostName) -> Result<Arc<VirtualHost>, Refusal> {
+        let home = self.broker.virtual_host(name);
+        let home = home.ok_or_else(|| Refusal::VirtualHostNotFound(name.clone()))?;
+        if self.broker.authority.may_enter(&self.user, name) {
+            return Ok(home);
+        }
+        Err(Refusal::VirtualHostDenied { virtual_host: name.clone(), user: self.user.clone() })
+    }
+
+    /// Counts a new channel.
+    ///
+    /// # Errors
+    /// When the user has as many as may be.
+    pub fn open_channel(&mut self, channel: ChannelNumber) -> Result<(), Refusal> {
+        let limit = self.broker.authority.limit(&self.user, Limit::Channels);
+        self.broker.presence.open_channel(self.id, limit)?;
+        self.channels.insert(channel);
         Ok(())
     }
 
@@ -112,6 +187,9 @@ impl Client {
         consumers: &[(QueueId, ConsumerId)],
         now: Moment,
     ) {
+        if self.channels.remove(&channel) {
+            self.broker.presence.close_channel(self.id);
+        }
         self.roll_back(channel);
         self.confirming.forget(channel);
         for &(queue, consumer) in consumers {
@@ -123,6 +201,7 @@ impl Client {
     /// Ends the connection's stay: its exclusive queues are deleted.
     pub fn leave(&mut self, now: Moment) {
         let Some(home) = self.home.take() else { return };
+        self.broker.presence.leave(self.id);
         let own: Vec<_> = home.topology().queues_of(self.id).map(|queue| queue.id).collect();
         for queue in own {
             self.broker.delete_queue(queue, now);

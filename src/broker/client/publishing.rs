@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Client, replies, routes::Route};
+use super::{
+    Client, replies,
+    routes::{Route, RouteVersion},
+};
 use crate::{
     broker::{
         Broker, PERSISTENT,
-        annexes::Present,
+        annexes::Chances,
         expiration::parse_expiration,
         hosted::{Fate, Hosted, Together},
         queue::Arrival,
@@ -14,7 +17,7 @@ use crate::{
     },
     model::{
         ChannelNumber, LogPosition, LongString, Message, Moment, PropertyView, Publication,
-        Published, Refusal, Settlement, ShortString,
+        Published, Refusal, Right, Settlement, ShortString,
     },
 };
 
@@ -161,9 +164,13 @@ impl Client {
         let Publication { channel, message, mandatory, confirm, .. } = publication;
         let view = PropertyView::of(message.properties());
         let is_plain = view.is_ok_and(|view| view.headers.is_none());
-        let version = self.home().version();
+        let version = RouteVersion {
+            topology: self.home().version(),
+            rights: self.broker.authority.version(),
+        };
         let cached = if is_plain { self.routes.find(&message, version) } else { None };
         if cached.is_none() {
+            self.may_with_exchange(Right::Write, message.exchange())?;
             self.home().topology().admit(message.exchange())?;
         }
         let view = view.map_err(|_| Refusal::InvalidProperties)?;
@@ -174,12 +181,16 @@ impl Client {
         let time_to_live = view.expiration.map(time_to_live).transpose()?;
         let (priority, persistent) = (view.priority.unwrap_or(0), view.delivery_mode);
         let recipients = if is_plain { None } else { Some(Recipients::separate(message.clone())?) };
-        self.check_user(&view)?;
-
+        let user_id = view.user_id.filter(|claimed| !claimed.is_empty());
+        let user_id = user_id.map(|claimed| self.check_user(claimed));
         let (mut message, further_keys) = match recipients {
             None => (message, Vec::new()),
             Some((rewritten, recipients)) => (rewritten, recipients.into_keys()),
         };
+        if cached.is_none() {
+            self.may_use_keys(&message, &further_keys)?;
+        }
+        user_id.unwrap_or(Ok(()))?;
         let route = match cached {
             Some(route) => route,
             None => self.find_route(&message, &further_keys, version, now),
@@ -192,17 +203,15 @@ impl Client {
         Ok(Routed { channel, mandatory, confirm, arrival, route })
     }
 
-    fn check_user(&self, view: &PropertyView<'_>) -> Result<(), Refusal> {
-        match view.user_id {
-            Some(claimed) if !claimed.is_empty() && *claimed != *self.user => {
-                let claimed = ShortString::new(claimed.to_vec().into());
-                Err(Refusal::WrongUserId {
-                    claimed: claimed.expect("it came as a short string"),
-                    user: self.user.clone(),
-                })
-            }
-            _ => Ok(()),
+    fn check_user(&self, claimed: &[u8]) -> Result<(), Refusal> {
+        if *claimed == *self.user || self.broker.authority.may_impersonate(&self.user) {
+            return Ok(());
         }
+        let claimed = ShortString::new(claimed.to_vec().into());
+        Err(Refusal::WrongUserId {
+            claimed: claimed.expect("it came as a short string"),
+            user: self.user.clone(),
+        })
     }
 
     /// Looks the route up in the topology, and remembers it if it depends on the address alone.
@@ -210,12 +219,12 @@ impl Client {
         &mut self,
         message: &Message,
         further_keys: &[LongString],
-        version: u64,
+        version: RouteVersion,
         now: Moment,
     ) -> Arc<Route> {
         let mut ids = Vec::new();
         let home = Arc::clone(self.home());
-        let mut present = Present { broker: &self.broker, draws: &mut self.draws, now };
+        let mut present = Chances { broker: &self.broker, draws: &mut self.draws, now };
         let routing = home.topology().route(message, further_keys, &mut present, &mut ids);
         let is_routed = routing.is_some_and(|routing| routing.is_routed);
         let repeats = routing.and_then(|routing| routing.repeats);

@@ -16,13 +16,26 @@ pub(super) struct Route {
     pub(super) repeats: Option<QueueId>,
 }
 
-/// Routes by exchange and routing key. Holds only routes that depend on nothing else.
+/// Routes by exchange and routing key, which the user may take. Holds only routes that depend on
+/// nothing else.
 #[derive(Debug, Default)]
 pub(super) struct RouteCache {
-    version: u64,
+    version: RouteVersion,
     /// The address of the last message: publishers repeat themselves.
     last: Option<(Address, Arc<Route>)>,
     routes: HashMap<Address, Arc<Route>>,
+}
+
+/// What every route depends on: bindings, and what users may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RouteVersion {
+    pub(super) topology: u64,
+    pub(super) rights: u64,
+}
+
+impl RouteVersion {
+    /// The version of what was never looked up.
+    pub(super) const UNKNOWN: Self = Self { topology: u64::MAX, rights: u64::MAX };
 }
 
 /// What a route depends on: exchange and routing key, and where one ends and the other begins.
@@ -46,8 +59,8 @@ impl Address {
 }
 
 impl RouteCache {
-    /// The route of `message`, if it is known for this version of the topology.
-    pub(super) fn find(&mut self, message: &Message, version: u64) -> Option<Arc<Route>> {
+    /// The route of `message`, if it is known for this version.
+    pub(super) fn find(&mut self, message: &Message, version: RouteVersion) -> Option<Arc<Route>> {
         if self.version != version {
             *self = Self { version, ..Self::default() };
             return None;
@@ -64,7 +77,12 @@ impl RouteCache {
     }
 
     /// Remembers the route of `message`, which was found at `version`.
-    pub(super) fn remember(&mut self, message: &Message, version: u64, route: &Arc<Route>) {
+    pub(super) fn remember(
+        &mut self,
+        message: &Message,
+        version: RouteVersion,
+        route: &Arc<Route>,
+    ) {
         if self.version != version {
             return;
         }

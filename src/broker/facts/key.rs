@@ -21,6 +21,9 @@ pub(in crate::broker) enum Key {
     Queue(VirtualHostName, QueueName),
     Binding(VirtualHostName, Arc<Binding>),
     User(ShortString),
+    Permission(ShortString, VirtualHostName),
+    TopicPermission(ShortString, VirtualHostName, ExchangeName),
+    GlobalParameter(ShortString),
 }
 
 const VIRTUAL_HOST: u8 = 1;
@@ -28,6 +31,9 @@ const EXCHANGE: u8 = 2;
 const QUEUE: u8 = 3;
 const BINDING: u8 = 4;
 const USER: u8 = 5;
+const PERMISSION: u8 = 6;
+const TOPIC_PERMISSION: u8 = 7;
+const GLOBAL_PARAMETER: u8 = 8;
 
 const TO_QUEUE: u8 = 1;
 const TO_EXCHANGE: u8 = 2;
@@ -45,6 +51,11 @@ impl Key {
             Self::Exchange(home, name) => put_parts(&mut octets, EXCHANGE, [home, name]),
             Self::Queue(home, name) => put_parts(&mut octets, QUEUE, [home, name]),
             Self::User(name) => put_parts(&mut octets, USER, [name]),
+            Self::Permission(user, home) => put_parts(&mut octets, PERMISSION, [user, home]),
+            Self::TopicPermission(user, home, exchange) => {
+                put_parts(&mut octets, TOPIC_PERMISSION, [user, home, exchange]);
+            }
+            Self::GlobalParameter(name) => put_parts(&mut octets, GLOBAL_PARAMETER, [name]),
             Self::Binding(home, binding) => {
                 put_parts(&mut octets, BINDING, [home, &binding.source]);
                 let (kind, destination): (_, &ShortString) = match &binding.destination {
@@ -66,6 +77,12 @@ impl Key {
             EXCHANGE => Self::Exchange(name(&mut reader)?, name(&mut reader)?),
             QUEUE => Self::Queue(name(&mut reader)?, name(&mut reader)?),
             USER => Self::User(name(&mut reader)?),
+            PERMISSION => Self::Permission(name(&mut reader)?, name(&mut reader)?),
+            TOPIC_PERMISSION => {
+                let (user, home) = (name(&mut reader)?, name(&mut reader)?);
+                Self::TopicPermission(user, home, name(&mut reader)?)
+            }
+            GLOBAL_PARAMETER => Self::GlobalParameter(name(&mut reader)?),
             BINDING => {
                 let home = name(&mut reader)?;
                 let source = name(&mut reader)?;
@@ -93,6 +110,14 @@ impl fmt::Display for Key {
             Self::Exchange(home, name) => write!(to, "exchange '{name}' in vhost '{home}'"),
             Self::Queue(home, name) => write!(to, "queue '{name}' in vhost '{home}'"),
             Self::User(name) => write!(to, "user '{name}'"),
+            Self::Permission(user, home) => {
+                write!(to, "permission of user '{user}' in vhost '{home}'")
+            }
+            Self::TopicPermission(user, home, exchange) => {
+                write!(to, "topic permission of user '{user}' for exchange '{exchange}' ")?;
+                write!(to, "in vhost '{home}'")
+            }
+            Self::GlobalParameter(name) => write!(to, "global parameter '{name}'"),
             Self::Binding(home, binding) => {
                 let Binding { source, destination, routing_key, .. } = &**binding;
                 let (kind, destination): (_, &ShortString) = match destination {

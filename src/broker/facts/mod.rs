@@ -4,6 +4,7 @@
 //! In the order of their keys, everything comes after what it stands on: a virtual host, its
 //! exchanges and queues, its bindings. The octets are drawn in `docs/storage-format.md`.
 
+mod access;
 mod fault;
 mod key;
 mod rebuilt;
@@ -18,14 +19,14 @@ pub use self::fault::BadFact;
 use self::fault::Fault;
 pub(super) use self::{key::Key, rebuilt::Rebuilt};
 use super::{
-    access::{PasswordHash, User},
+    access::{Permission, TopicPermission, User},
     ports::Journal,
     routing::{Binding, ExchangeKind, Plan},
     topology::{self, ExchangeRecord, QueueRecord},
 };
 use crate::model::{
-    Batch, ExchangeName, ExchangeOptions, FieldTable, LogPosition, QueueId, QueueName,
-    QueueOptions, ShortString, VirtualHostName,
+    Batch, ExchangeName, ExchangeOptions, FieldTable, FieldValue, LogPosition, QueueId, QueueName,
+    QueueOptions, ShortString, VirtualHostName, VirtualHostOptions,
     compact::{Reader, put_octets, put_varint},
     octets::{Field, Writer},
 };
@@ -33,15 +34,22 @@ use crate::model::{
 /// One thing that is there until it is replaced or deleted.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fact {
-    VirtualHost(VirtualHostName),
+    VirtualHost(VirtualHostName, Arc<VirtualHostOptions>),
     Exchange(VirtualHostName, Arc<ExchangeRecord>),
     Queue(VirtualHostName, Arc<QueueRecord>),
     Binding(VirtualHostName, Arc<Binding>),
     User(ShortString, User),
+    Permission(ShortString, VirtualHostName, Permission),
+    TopicPermission(ShortString, VirtualHostName, ExchangeName, TopicPermission),
+    /// Something that tools keep here for the whole cluster.
+    GlobalParameter(ShortString, FieldValue),
 }
 
 /// The first octet of every value.
 const VERSION: u8 = 1;
+
+/// The name of what a table of one pair holds.
+const VALUE: &str = "value";
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
@@ -72,18 +80,24 @@ impl Fact {
 
     pub(super) fn key(&self) -> Key {
         match self {
-            Self::VirtualHost(name) => Key::VirtualHost(name.clone()),
+            Self::VirtualHost(name, _) => Key::VirtualHost(name.clone()),
             Self::Exchange(home, exchange) => Key::Exchange(home.clone(), exchange.name.clone()),
             Self::Queue(home, queue) => Key::Queue(home.clone(), queue.name.clone()),
             Self::Binding(home, binding) => Key::Binding(home.clone(), Arc::clone(binding)),
             Self::User(name, _) => Key::User(name.clone()),
+            Self::Permission(user, home, _) => Key::Permission(user.clone(), home.clone()),
+            Self::TopicPermission(user, home, exchange, _) => {
+                Key::TopicPermission(user.clone(), home.clone(), exchange.clone())
+            }
+            Self::GlobalParameter(name, _) => Key::GlobalParameter(name.clone()),
         }
     }
 
     fn value(&self) -> Vec<u8> {
         let mut value = vec![VERSION];
         match self {
-            Self::VirtualHost(_) | Self::Binding(..) => {}
+            Self::Binding(..) => {}
+            Self::VirtualHost(_, options) => access::put_options(&mut value, options),
             Self::Exchange(_, exchange) => {
                 put_octets(&mut value, exchange.kind.as_str().as_bytes());
                 let internal = if exchange.internal { INTERNAL } else { 0 };
@@ -100,11 +114,10 @@ impl Fact {
                 value.push(auto_delete(queue.auto_delete));
                 put_table(&mut value, &queue.arguments);
             }
-            Self::User(_, user) => {
-                put_octets(&mut value, user.password().octets());
-                put_varint(&mut value, user.tags().len() as u64);
-                user.tags().iter().for_each(|tag| put_octets(&mut value, tag));
-            }
+            Self::User(_, user) => access::put_user(&mut value, user),
+            Self::Permission(.., permission) => access::put_permission(&mut value, permission),
+            Self::TopicPermission(.., held) => access::put_topic_permission(&mut value, held),
+            Self::GlobalParameter(_, parameter) => put_value(&mut value, parameter),
         }
         value
     }
@@ -121,6 +134,12 @@ fn put_table(octets: &mut Vec<u8>, table: &FieldTable) {
     octets.extend_from_slice(&encoded[4..]);
 }
 
+/// Appends a value as a table of one pair.
+fn put_value(octets: &mut Vec<u8>, value: &FieldValue) {
+    let name = ShortString::from_static(VALUE);
+    put_table(octets, &FieldTable::from_pairs([(name, value.clone())]));
+}
+
 fn read_value(key: Key, value: &Bytes) -> Result<Fact, Fault> {
     let mut reader = Reader::new(value);
     match reader.u8().ok_or(Fault::Meaningless)? {
@@ -129,7 +148,10 @@ fn read_value(key: Key, value: &Bytes) -> Result<Fact, Fault> {
     }
     let rest = value.slice_ref(reader.rest());
     match key {
-        Key::VirtualHost(name) => nothing(&rest).map(|()| Fact::VirtualHost(name)),
+        Key::VirtualHost(name) => {
+            let options = access::read_options(&rest).ok_or(Fault::Meaningless)?;
+            Ok(Fact::VirtualHost(name, Arc::new(options)))
+        }
         Key::Binding(home, binding) => nothing(&rest).map(|()| Fact::Binding(home, binding)),
         Key::Exchange(home, name) => {
             let exchange = read_exchange(&home, name, &rest)?;
@@ -140,8 +162,21 @@ fn read_value(key: Key, value: &Bytes) -> Result<Fact, Fault> {
             Ok(Fact::Queue(home, Arc::new(queue)))
         }
         Key::User(name) => {
-            let user = read_user(&rest).ok_or(Fault::Meaningless)?;
+            let user = access::read_user(&rest).ok_or(Fault::Meaningless)?;
             Ok(Fact::User(name, user))
+        }
+        Key::Permission(user, home) => {
+            let permission = access::read_permission(&rest).ok_or(Fault::Meaningless)?;
+            Ok(Fact::Permission(user, home, permission))
+        }
+        Key::TopicPermission(user, home, exchange) => {
+            let held = access::read_topic_permission(&user, &home, &rest);
+            Ok(Fact::TopicPermission(user, home, exchange, held.ok_or(Fault::Meaningless)?))
+        }
+        Key::GlobalParameter(name) => {
+            let table = read_table(value, Reader::new(&rest))?;
+            let parameter = table.lookup(VALUE).ok_or(Fault::Meaningless)?.clone();
+            Ok(Fact::GlobalParameter(name, parameter))
         }
     }
 }
@@ -215,14 +250,6 @@ fn read_number(reader: &mut Reader<'_>) -> Result<QueueId, Fault> {
         return Err(Fault::NoQueueHasNumber(id));
     }
     Ok(id)
-}
-
-fn read_user(value: &[u8]) -> Option<User> {
-    let mut reader = Reader::new(value);
-    let password = PasswordHash::from_octets(reader.octets()?.try_into().ok()?);
-    let tags = (0..reader.varint()?).map(|_| ShortString::new(key::own(reader.octets()?)).ok());
-    let tags = tags.collect::<Option<_>>()?;
-    reader.is_empty().then(|| User::with_hash(password, tags))
 }
 
 fn read_flags(reader: &mut Reader<'_>, known: u8) -> Result<u8, Fault> {

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use super::{BadFact, Fact, Key, fault::Fault};
 use crate::{
     broker::{
-        access::User,
         routing::{Binding, Destination},
         topology::{Change, Topology},
     },
@@ -21,7 +20,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(in crate::broker) struct Rebuilt {
     pub(in crate::broker) topologies: BTreeMap<VirtualHostName, Topology>,
-    pub(in crate::broker) users: Vec<(ShortString, User)>,
+    /// Users, permissions and global parameters, in the order of their keys.
+    pub(in crate::broker) others: Vec<Fact>,
+    users: BTreeSet<ShortString>,
     numbers: BTreeSet<QueueId>,
 }
 
@@ -44,8 +45,10 @@ impl Rebuilt {
 
     fn add(&mut self, fact: Fact) -> Result<(), Fault> {
         match fact {
-            Fact::VirtualHost(name) => {
-                self.topologies.insert(name.clone(), Topology::new(name));
+            Fact::VirtualHost(name, options) => {
+                let mut topology = Topology::new(name.clone());
+                topology.apply(&Change::Described(options));
+                self.topologies.insert(name, topology);
             }
             Fact::Exchange(home, exchange) => {
                 let topology = self.topology(&home)?;
@@ -66,7 +69,19 @@ impl Rebuilt {
                 check_ends(topology, &home, &binding)?;
                 topology.apply(&Change::Bound(binding));
             }
-            Fact::User(name, user) => self.users.push((name, user)),
+            Fact::User(ref name, _) => {
+                self.users.insert(name.clone());
+                self.others.push(fact);
+            }
+            Fact::Permission(ref user, ref home, _)
+            | Fact::TopicPermission(ref user, ref home, ..) => {
+                self.topology(home)?;
+                if !self.users.contains(user) {
+                    return Err(Fault::Missing(Key::User(user.clone())));
+                }
+                self.others.push(fact);
+            }
+            Fact::GlobalParameter(..) => self.others.push(fact),
         }
         Ok(())
     }

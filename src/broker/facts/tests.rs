@@ -13,12 +13,15 @@ use std::{
 use super::*;
 use crate::{
     broker::{
-        Broker, Client, ExchangeDeclaration, QueueDeclaration, Users,
+        Broker, Client, Directory, ExchangeDeclaration, Hashing, Origins, PasswordHash,
+        QueueDeclaration, TopicPermissionView,
         routing::{Destination, Plan},
-        tests::Nowhere,
+        tests::{Nowhere, client_of, origins},
         topology::Topology,
     },
-    model::{ConnectionId, Entry, FieldValue, Moment, Position, RoutingKey, entries},
+    model::{
+        ConnectionId, Entry, FieldValue, Limit, Moment, Position, QueueKind, RoutingKey, entries,
+    },
 };
 
 /// A journal that keeps what it is told, and nothing of messages.
@@ -88,13 +91,13 @@ impl Node {
     fn new() -> Self {
         let ledger = Arc::new(Ledger::default());
         let journal: Arc<dyn Journal> = Arc::<Ledger>::clone(&ledger);
-        let broker = Broker::new(Arc::new(Nowhere), Users::new(["guest"]), Some(journal));
+        let broker = Broker::new(Arc::new(Nowhere), Directory::new(["guest"]), Some(journal));
         Self { broker: Arc::new(broker), ledger }
     }
 
     fn established() -> Self {
         let node = Self::new();
-        node.broker.establish(HOME, GUEST, guest(b"guest"));
+        node.broker.establish(origins("guest"));
         node
     }
 
@@ -106,10 +109,7 @@ impl Node {
     }
 
     fn client(&self, connection: u64) -> Client {
-        let id = ConnectionId(connection);
-        let mut client = Broker::client(&self.broker, id, Arc::new(Nowhere), true, 7);
-        client.open(&HOME).unwrap();
-        client
+        client_of(&self.broker, connection)
     }
 
     fn home(&self) -> Arc<crate::broker::virtual_host::VirtualHost> {
@@ -118,7 +118,9 @@ impl Node {
 }
 
 fn guest(password: &[u8]) -> User {
-    User::new(password, [1, 2, 3, 4], vec![ShortString::from_static("administrator")])
+    let password = PasswordHash::new(Hashing::default(), password, [1, 2, 3, 4]);
+    let tags = vec![ShortString::from_static("administrator")];
+    User { password: Some(password), tags, ..User::default() }
 }
 
 fn exchange(name: &'static str) -> ExchangeDeclaration {

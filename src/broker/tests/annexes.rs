@@ -25,12 +25,10 @@ const HOME: &str = "/";
 /// The first number that the broker gives goes to the annex of the first exchange.
 const ANNEX: QueueId = QueueId(1);
 
-fn client_of(journal: Option<Arc<dyn Journal>>) -> (Arc<Broker>, Client) {
-    let broker = Arc::new(Broker::new(Arc::new(Nowhere), Users::default(), journal));
-    let home = VirtualHostName::from_static(HOME);
-    broker.add_virtual_host(home.clone());
-    let mut client = Broker::client(&broker, ConnectionId(1), Arc::new(Nowhere), true, 7);
-    client.open(&home).unwrap();
+fn node(journal: Option<Arc<dyn Journal>>) -> (Arc<Broker>, Client) {
+    let broker = Arc::new(Broker::new(Arc::new(Nowhere), Directory::default(), journal));
+    broker.establish(origins("guest"));
+    let client = client_of(&broker, 1);
     (broker, client)
 }
 
@@ -80,7 +78,7 @@ fn publish_with(client: &mut Client, headers: FieldTable, number: u64) -> Vec<Pu
 
 #[test]
 fn delayed_messages_are_counted_until_they_are_due() {
-    let (broker, mut client) = client_of(None);
+    let (broker, mut client) = node(None);
     declare_bound(&mut client, "x-delayed-message", table([("x-delayed-type", "fanout".into())]));
     let home = VirtualHostName::from_static(HOME);
     assert_eq!(broker.messages_delayed(&home, b"amq.fanout"), None);
@@ -99,7 +97,7 @@ fn delayed_messages_are_counted_until_they_are_due() {
 
 #[test]
 fn a_delayed_message_is_confirmed_when_it_is_safe() {
-    let (_, mut client) = client_of(Some(Arc::new(Slow::default())));
+    let (_, mut client) = node(Some(Arc::new(Slow::default())));
     declare_bound(&mut client, "x-delayed-message", table([("x-delayed-type", "fanout".into())]));
     let said = publish_with(&mut client, table([("x-delay", 1000.into())]), 1);
     assert_eq!((said, client.next_awaited_confirm().is_some()), (vec![], true));
@@ -107,7 +105,7 @@ fn a_delayed_message_is_confirmed_when_it_is_safe() {
 
 #[test]
 fn a_duplicate_is_confirmed_no_sooner_than_what_it_repeats() {
-    let (_, mut client) = client_of(Some(Arc::new(Slow::default())));
+    let (_, mut client) = node(Some(Arc::new(Slow::default())));
     declare_bound(&mut client, "x-message-deduplication", table([("x-cache-size", 10.into())]));
     let keyed = || table([("x-deduplication-header", "a".into())]);
     let persistent = Properties {

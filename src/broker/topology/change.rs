@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::routing::Binding;
-use crate::model::{ExchangeName, QueueId};
+use crate::model::{ExchangeName, QueueId, VirtualHostOptions};
 
 use super::record::{ExchangeRecord, QueueRecord};
 
@@ -18,4 +18,6 @@ pub enum Change {
     QueueDeleted(QueueId),
     Bound(Arc<Binding>),
     Unbound(Arc<Binding>),
+    /// What an operator has said of the virtual host.
+    Described(Arc<VirtualHostOptions>),
 }

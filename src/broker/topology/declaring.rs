@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::{
     broker::routing::{self, Binding, Destination, ExchangeKind, Plan},
     model::{
-        BindingFault, ConnectionId, ExchangeName, ExchangeOptions, FieldTable, QueueId, QueueKind,
-        QueueOptions, Refusal, ShortString,
+        BindingFault, ConnectionId, ExchangeName, ExchangeOptions, FieldTable, Limit, QueueId,
+        QueueKind, QueueOptions, Refusal, ShortString,
     },
 };
 
@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Names that begin so are the server's.
-const RESERVED: &[u8] = b"amq.";
+pub(super) const RESERVED: &[u8] = b"amq.";
 
 /// The outcome of a queue's declaration.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,10 +75,7 @@ impl Topology {
         name: &ExchangeName,
         if_unused: bool,
     ) -> Result<Vec<Change>, Refusal> {
-        not_default(name)?;
-        if name.starts_with(RESERVED) {
-            return Err(Refusal::SystemExchange(self.exchange_resource(name)));
-        }
+        self.check_deletable(name)?;
         let Some(exchange) = self.exchange(name) else { return Ok(Vec::new()) };
         if if_unused && self.bindings.count_from(name) > 0 {
             return Err(Refusal::InUse(self.exchange_resource(name)));
@@ -97,6 +94,37 @@ impl Topology {
         declaration: &QueueDeclaration,
         id_if_new: QueueId,
     ) -> Result<Declared, Refusal> {
+        self.check_queue_name(declaration)?;
+        let resource = self.queue_resource(&declaration.name);
+        let default = self.options.default_queue_type.unwrap_or_default();
+        if let Some(current) = self.queue_named(&declaration.name) {
+            equivalence::check_queue(&resource, current, declaration, default)?;
+            return Ok(Declared::Present(Arc::clone(current)));
+        }
+        let arguments = declaration.resolved_arguments(default);
+        let options = QueueOptions::parse(&resource, &arguments)?;
+        if let Some(property) = unfit_property(options.kind, declaration) {
+            return Err(Refusal::InvalidProperty { resource, property });
+        }
+        if let Some(limit) = self.options.limits.most(Limit::Queues)
+            && self.queues.len() as u64 >= limit
+        {
+            return Err(Refusal::TooManyQueues { queue: resource, limit });
+        }
+        Ok(Declared::New(Arc::new(QueueRecord {
+            id: id_if_new,
+            name: declaration.name.detached(),
+            durable: declaration.is_durable(),
+            auto_delete: declaration.auto_delete,
+            owner: declaration.exclusive,
+            arguments,
+            options,
+            annex: None,
+        })))
+    }
+
+    /// What is asked of a declared queue's name before anything else.
+    pub fn check_queue_name(&self, declaration: &QueueDeclaration) -> Result<(), Refusal> {
         let resource = self.queue_resource(&declaration.name);
         if declaration.generated {
             let kind = QueueKind::parse(&resource, &declaration.arguments)?;
@@ -106,24 +134,30 @@ impl Topology {
         } else if declaration.name.starts_with(RESERVED) {
             return Err(Refusal::ReservedName(resource));
         }
-        if let Some(current) = self.queue_named(&declaration.name) {
-            equivalence::check_queue(&resource, current, declaration)?;
-            return Ok(Declared::Present(Arc::clone(current)));
+        Ok(())
+    }
+
+    /// What is asked of a declared exchange's type and name before anything else.
+    pub fn check_exchange_name(declaration: &ExchangeDeclaration) -> Result<(), Refusal> {
+        exchange_kind(&declaration.kind)?;
+        not_default(&declaration.name)
+    }
+
+    /// Whether clients may delete an exchange of that name, if it exists.
+    pub fn check_deletable(&self, name: &ExchangeName) -> Result<(), Refusal> {
+        not_default(name)?;
+        if name.starts_with(RESERVED) {
+            return Err(Refusal::SystemExchange(self.exchange_resource(name)));
         }
-        let options = QueueOptions::parse(&resource, &declaration.arguments)?;
-        if let Some(property) = unfit_property(options.kind, declaration) {
-            return Err(Refusal::InvalidProperty { resource, property });
+        Ok(())
+    }
+
+    /// Whether bindings between these two are anybody's to make.
+    pub fn check_bindable(binding: &Binding) -> Result<(), Refusal> {
+        if let Destination::Exchange(name) = &binding.destination {
+            not_default(name)?;
         }
-        Ok(Declared::New(Arc::new(QueueRecord {
-            id: id_if_new,
-            name: declaration.name.detached(),
-            durable: declaration.is_durable(),
-            auto_delete: declaration.auto_delete,
-            owner: declaration.exclusive,
-            arguments: declaration.resolved_arguments(),
-            options,
-            annex: None,
-        })))
+        not_default(&binding.source)
     }
 
     /// The queue of that name, if there is one and `by` may use it: a passive `queue.declare`, and
@@ -145,7 +179,7 @@ impl Topology {
 
     /// `queue.bind` or `exchange.bind`; no change when the binding exists.
     pub fn bind(&self, binding: Binding, by: ConnectionId) -> Result<Option<Change>, Refusal> {
-        bindable(&binding)?;
+        Self::check_bindable(&binding)?;
         let source = self.check_exchange(&binding.source)?;
         let queue = match &binding.destination {
             Destination::Exchange(name) => self.check_exchange(name).map(|_| None)?,
@@ -165,7 +199,7 @@ impl Topology {
     /// `queue.unbind` or `exchange.unbind`; no change when there is no such binding, whatever else
     /// is missing.
     pub fn unbind(&self, binding: &Binding, by: ConnectionId) -> Result<Vec<Change>, Refusal> {
-        bindable(binding)?;
+        Self::check_bindable(binding)?;
         if !self.bindings.contains(binding) {
             return Ok(Vec::new());
         }
@@ -224,13 +258,6 @@ fn exchange_kind(name: &ShortString) -> Result<ExchangeKind, Refusal> {
 
 fn not_default(name: &ExchangeName) -> Result<(), Refusal> {
     if name.is_empty() { Err(Refusal::DefaultExchange) } else { Ok(()) }
-}
-
-fn bindable(binding: &Binding) -> Result<(), Refusal> {
-    if let Destination::Exchange(name) = &binding.destination {
-        not_default(name)?;
-    }
-    not_default(&binding.source)
 }
 
 /// What the source's rule asks of a binding.

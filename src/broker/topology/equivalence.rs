@@ -24,10 +24,12 @@ pub(super) fn check_exchange(
 }
 
 /// Compares in RabbitMQ's order: owner, flags, then the arguments that the queue's type has.
+/// `default` is the type that a declaration without one asks for.
 pub(super) fn check_queue(
     resource: &Resource,
     current: &QueueRecord,
     received: &QueueDeclaration,
+    default: QueueKind,
 ) -> Result<(), Refusal> {
     if received.exclusive != current.owner {
         return Err(Refusal::Locked(resource.clone()));
@@ -36,7 +38,7 @@ pub(super) fn check_queue(
         |name, received, current| compare(resource, name, boolean(received), boolean(current));
     flag("durable", received.is_durable(), current.durable)?;
     flag("auto_delete", received.auto_delete, current.auto_delete)?;
-    let arguments = received.resolved_arguments();
+    let arguments = received.resolved_arguments(default);
     for name in current.options.kind.arguments() {
         if *name == QUEUE_TYPE && is_classic(&arguments) && is_classic(&current.arguments) {
             continue;

@@ -10,7 +10,7 @@ use crate::{
     model::{Batch, ExchangeName, QueueId, VirtualHostName},
 };
 
-use super::{Change, Topology};
+use super::{Change, ExchangeRecord, Topology, declaring::RESERVED};
 
 impl Topology {
     /// Writes what of `change`, which is to be applied to this topology next, must survive a
@@ -40,7 +40,28 @@ impl Topology {
                 durable
             }
             Change::Unbound(binding) => self.record_unbound(binding, batch),
+            Change::Described(options) => {
+                self.put(batch, |home| Fact::VirtualHost(home, Arc::clone(options)));
+                true
+            }
         }
+    }
+
+    /// Writes that nothing of this topology holds any longer, itself included.
+    pub(in crate::broker) fn erase(&self, batch: &mut Batch) {
+        for binding in self.bindings() {
+            self.record_unbound(binding, batch);
+        }
+        for queue in self.queues().filter(|queue| queue.durable) {
+            batch.forget(queue.id);
+            Key::Queue(self.virtual_host.clone(), queue.name.clone()).delete(batch);
+        }
+        for exchange in self.exchanges().filter(|exchange| exchange.durable && !is_given(exchange))
+        {
+            exchange.annexes.iter().for_each(|annex| batch.forget(*annex));
+            Key::Exchange(self.virtual_host.clone(), exchange.name.clone()).delete(batch);
+        }
+        Key::VirtualHost(self.virtual_host.clone()).delete(batch);
     }
 
     fn record_exchange_deleted(&self, name: &ExchangeName, batch: &mut Batch) -> bool {
@@ -92,4 +113,9 @@ impl Topology {
     fn has_durable_exchange(&self, name: &ExchangeName) -> bool {
         self.exchange(name).is_some_and(|exchange| exchange.durable)
     }
+}
+
+/// Whether every virtual host has the exchange, so that no fact says so.
+fn is_given(exchange: &ExchangeRecord) -> bool {
+    exchange.name.starts_with(RESERVED)
 }

@@ -20,7 +20,7 @@ use crate::{
     broker::routing::{Binding, Circumstances, Destination, Graph, Routing},
     model::{
         ConnectionId, ExchangeName, LongString, Message, QueueId, Refusal, Resource,
-        VirtualHostName,
+        VirtualHostName, VirtualHostOptions,
     },
 };
 
@@ -37,6 +37,7 @@ pub(super) use record::{exchange_resource, queue_resource};
 #[derive(Debug)]
 pub struct Topology {
     virtual_host: VirtualHostName,
+    options: Arc<VirtualHostOptions>,
     exchanges: BTreeMap<ExchangeName, Arc<ExchangeRecord>>,
     queues: BTreeMap<QueueId, Arc<QueueRecord>>,
     owned: BTreeSet<(ConnectionId, QueueId)>,
@@ -50,6 +51,7 @@ impl Topology {
     pub fn new(virtual_host: VirtualHostName) -> Self {
         let mut topology = Self {
             virtual_host,
+            options: Arc::default(),
             exchanges: BTreeMap::new(),
             queues: BTreeMap::new(),
             owned: BTreeSet::new(),
@@ -78,6 +80,7 @@ impl Topology {
                 }
             }
             Change::Unbound(binding) => self.disconnect(binding),
+            Change::Described(options) => self.options = Arc::clone(options),
         }
     }
 
@@ -89,6 +92,11 @@ impl Topology {
     /// Whose topology it is.
     pub fn virtual_host(&self) -> &VirtualHostName {
         &self.virtual_host
+    }
+
+    /// What an operator has said of the virtual host.
+    pub fn options(&self) -> &Arc<VirtualHostOptions> {
+        &self.options
     }
 
     /// Grows with every change: while it stays, so does every route.

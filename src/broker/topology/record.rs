@@ -122,7 +122,7 @@ impl QueueDeclaration {
 
     /// The arguments with the type that the queue will have. Only a queue of which the default
     /// type might be another than classic gets it (RabbitMQ 4.x).
-    pub(super) fn resolved_arguments(&self) -> FieldTable {
+    pub(super) fn resolved_arguments(&self, default: QueueKind) -> FieldTable {
         let mut arguments = self.arguments.detached();
         let is_open = match arguments.lookup(QUEUE_TYPE) {
             None => true,
@@ -132,8 +132,7 @@ impl QueueDeclaration {
         };
         if is_open && self.is_durable() && !self.auto_delete {
             arguments.remove(QUEUE_TYPE);
-            let kind = QueueKind::default().as_str();
-            arguments.insert(ShortString::from_static(QUEUE_TYPE), kind.into());
+            arguments.insert(ShortString::from_static(QUEUE_TYPE), default.as_str().into());
         }
         arguments
     }

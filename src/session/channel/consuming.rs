@@ -32,6 +32,11 @@ impl Channel {
         if self.consuming.contains_key(&tag) {
             return Err(Fault::ConsumerTagInUse(tag));
         }
+        if let Some(limit) = connection.settings.consumers_per_channel
+            && self.consuming.len() >= limit
+        {
+            return Err(Fault::TooManyConsumers(limit));
+        }
         let acknowledge = !consume.no_ack;
         let consumer = Consumer::new(self.number, tag.clone(), acknowledge);
         let id = connection.consumers.insert(consumer);

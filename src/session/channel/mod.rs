@@ -11,7 +11,7 @@ pub(super) mod settling;
 mod transaction;
 mod unacked;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 pub(super) use self::ending::Attitude;
 use self::{
@@ -20,12 +20,12 @@ use self::{
 };
 use super::{
     connection::Connection,
-    exception::{Exception, Fault, MethodId},
+    exception::{Exception, Fault, MethodId, NO_METHOD},
     request::{Operation, Reply},
 };
 use crate::{
-    model::{ConsumerId, ConsumerTag, QueueName, Refusal},
-    wire::method::{AccessRequestOk, ChannelFlowOk, Method},
+    model::{ConsumerId, ConsumerTag, Moment, QueueName, Refusal},
+    wire::method::{AccessRequestOk, ChannelFlowOk, ChannelOpenOk, Method},
 };
 
 /// A channel and its ledgers.
@@ -70,7 +70,15 @@ enum Expected {
 }
 
 impl Channel {
-    pub(super) fn new(number: u16) -> Self {
+    /// A channel that the client opens; the broker is asked whether it may.
+    pub(super) fn open(number: u16, connection: &mut Connection) -> Self {
+        let mut channel = Self::new(number);
+        let opened = Expected::Done(Some(ChannelOpenOk::default().into()));
+        channel.ask(Operation::Open, opened, (20, 10), connection);
+        channel
+    }
+
+    fn new(number: u16) -> Self {
         Self {
             number,
             standing: Standing::Open,
@@ -85,6 +93,10 @@ impl Channel {
             cancelled_meanwhile: Vec::new(),
             last_queue: None,
         }
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.number
     }
 
     /// Handles any method but those of [`Self::begin_publication`], [`Self::settle`] and the
@@ -222,6 +234,17 @@ impl Channel {
             | Expected::Got { .. }
             | Expected::Committed => {}
         }
+    }
+
+    /// The fault of a client that has left a delivery unacknowledged for longer than `timeout`.
+    pub(super) fn check_acknowledgements(
+        &mut self,
+        timeout: Duration,
+        now: Moment,
+    ) -> Option<Exception> {
+        let is_overdue = self.is_open() && self.unacked.is_overdue(now - timeout, now);
+        let fault = Fault::AcknowledgementTimeout { channel: self.number, timeout };
+        is_overdue.then(|| fault.by(NO_METHOD))
     }
 
     fn send(&self, method: Option<Method>, connection: &mut Connection) {

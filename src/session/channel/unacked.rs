@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::model::{Position, QueueId};
+use crate::model::{Moment, Position, QueueId};
 
 /// Settled entries may stay in the ledger up to this many, and up to as many as are unsettled.
 const FEW: usize = 64;
@@ -17,6 +17,8 @@ pub(super) struct Unacked {
     entries: VecDeque<Entry>,
     settled: usize,
     last_tag: u64,
+    /// The last tag at earlier moments, the oldest first.
+    marks: VecDeque<(u64, Moment)>,
 }
 
 /// One delivery.
@@ -47,6 +49,22 @@ impl Unacked {
     pub(super) fn skip(&mut self) -> u64 {
         self.last_tag += 1;
         self.last_tag
+    }
+
+    /// Notes what is out at this moment. Says whether something of it was out at a moment noted no
+    /// later than `limit`.
+    pub(super) fn is_overdue(&mut self, limit: Moment, now: Moment) -> bool {
+        let Some(oldest) = self.entries.front().map(|entry| entry.tag) else {
+            self.marks.clear();
+            return false;
+        };
+        while self.marks.front().is_some_and(|(tag, _)| *tag < oldest) {
+            self.marks.pop_front();
+        }
+        if self.marks.back().is_none_or(|(tag, _)| *tag < self.last_tag) {
+            self.marks.push_back((self.last_tag, now));
+        }
+        self.marks.front().is_some_and(|(_, noted)| *noted <= limit)
     }
 
     /// Records a delivery under the next tag.
@@ -153,6 +171,22 @@ mod tests {
         let mut positions = Vec::new();
         let found = unacked.take_through(tag, |taken| positions.push(taken.position.0));
         found.then_some(positions)
+    }
+
+    #[test]
+    fn a_delivery_that_is_out_for_too_long_is_found() {
+        let at = |seconds| Moment::from_unix(std::time::Duration::from_secs(seconds));
+        let mut unacked = ledger(2);
+        let is_overdue =
+            |unacked: &mut Unacked, now: u64| unacked.is_overdue(at(now - 10), at(now));
+        assert!(!is_overdue(&mut unacked, 100));
+        unacked.record(QueueId(1), Position(3));
+        assert!(!is_overdue(&mut unacked, 105));
+        unacked.take_through(2, drop);
+        assert!(!is_overdue(&mut unacked, 110), "the third was not out at 100");
+        assert!(is_overdue(&mut unacked, 115));
+        unacked.take(3);
+        assert!(!is_overdue(&mut unacked, 120));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod refusals;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::request::Login;
@@ -70,6 +72,13 @@ pub(super) enum Fault {
     },
     UnknownDeliveryTag(u64),
     ConsumerTagInUse(ConsumerTag),
+    /// The channel has as many consumers as it may have.
+    TooManyConsumers(usize),
+    /// A delivery was not acknowledged in time.
+    AcknowledgementTimeout {
+        channel: u16,
+        timeout: Duration,
+    },
     ConfirmsInTransaction,
     TransactionWithConfirms,
     NotTransactional,
@@ -209,22 +218,44 @@ fn rule_broken(fault: &Fault) -> (ReplyCode, String) {
         Fault::ConsumerTagInUse(tag) => {
             (Code::NotAllowed, format!("attempt to reuse consumer tag '{tag}'"))
         }
-        Fault::ConfirmsInTransaction => {
-            (Code::PreconditionFailed, "cannot switch from tx to confirm mode".into())
+        Fault::TooManyConsumers(limit) => {
+            (Code::NotAllowed, format!("reached maximum ({limit}) of consumers per channel"))
         }
-        Fault::TransactionWithConfirms => {
-            (Code::PreconditionFailed, "cannot switch from confirm to tx mode".into())
-        }
-        Fault::NotTransactional => {
-            (Code::PreconditionFailed, "channel is not transactional".into())
-        }
-        Fault::CommitPending => {
-            (Code::ChannelError, "unexpected command while processing 'tx.commit'".into())
+        Fault::AcknowledgementTimeout { channel, timeout } => {
+            (Code::PreconditionFailed, acknowledgement_timeout(*channel, *timeout))
         }
         Fault::Forced(reason) => (Code::ConnectionForced, reason.clone()),
-        // Every other fault has its words in the caller.
-        _ => (Code::InternalError, String::new()),
+        mode => mode_broken(mode),
     }
+}
+
+/// The words for what a channel's mode does not allow.
+fn mode_broken(fault: &Fault) -> (ReplyCode, String) {
+    use ReplyCode as Code;
+    let (code, text) = match fault {
+        Fault::ConfirmsInTransaction => {
+            (Code::PreconditionFailed, "cannot switch from tx to confirm mode")
+        }
+        Fault::TransactionWithConfirms => {
+            (Code::PreconditionFailed, "cannot switch from confirm to tx mode")
+        }
+        Fault::NotTransactional => (Code::PreconditionFailed, "channel is not transactional"),
+        Fault::CommitPending => {
+            (Code::ChannelError, "unexpected command while processing 'tx.commit'")
+        }
+        // Every other fault has its words in the callers.
+        _ => (Code::InternalError, ""),
+    };
+    (code, text.into())
+}
+
+fn acknowledgement_timeout(channel: u16, timeout: Duration) -> String {
+    let milliseconds = timeout.as_millis();
+    format!(
+        "delivery acknowledgement on channel {channel} timed out. Timeout value used: \
+         {milliseconds} ms. This timeout value can be configured, see consumers doc guide to learn \
+         more"
+    )
 }
 
 /// RabbitMQ drops the connection without a word for an unknown method or type of field.

@@ -3,7 +3,7 @@
 use super::ReplyCode as Code;
 use crate::model::{
     ArgumentFault, BindingFault, Difference, ExchangeFault, ExpirationFault, FieldValue, Refusal,
-    Resource,
+    Resource, Right, RoutingKey, ShortString, VirtualHostName,
 };
 
 /// Reply code and explanation of a refusal.
@@ -42,6 +42,29 @@ pub(super) fn words(refusal: &Refusal) -> (Code, String) {
             (Code::NotImplemented, format!("{resource} does not support global qos"))
         }
         Refusal::VirtualHostNotFound(name) => (Code::NotAllowed, format!("vhost {name} not found")),
+        Refusal::AccessDenied { right, resource, user } => {
+            (Code::AccessRefused, format!("{right} access to {resource} refused for user '{user}'"))
+        }
+        Refusal::TopicDenied { right, key, exchange, user } => {
+            (Code::AccessRefused, topic_denied(*right, key, exchange, user))
+        }
+        Refusal::VirtualHostDenied { virtual_host, user } => {
+            (Code::NotAllowed, no_entry(virtual_host, user))
+        }
+        Refusal::VirtualHostFull { virtual_host, user, limit } => {
+            let no_entry = no_entry(virtual_host, user);
+            (Code::NotAllowed, format!("{no_entry}: connection limit ({limit}) is reached"))
+        }
+        Refusal::TooManyConnections { user, limit } => {
+            (Code::NotAllowed, too_many_connections(user, *limit))
+        }
+        Refusal::TooManyChannels { user, limit } => {
+            (Code::NotAllowed, too_many_channels(user, *limit))
+        }
+        Refusal::NodeFull { limit } => {
+            let text = format!("connection refused: node connection limit ({limit}) is reached");
+            (Code::NotAllowed, text)
+        }
         Refusal::LoginRefused => (Code::AccessRefused, "Login was refused".into()),
         Refusal::NotKept { cause } => (Code::InternalError, format!("the store failed: {cause}")),
         Refusal::InvalidProperties => (Code::InternalError, String::new()),
@@ -87,9 +110,32 @@ fn precondition(refusal: &Refusal) -> String {
         Refusal::ReplyConsumerTaken => "reply consumer already set".into(),
         Refusal::ReplyConsumerAcknowledges => "reply consumer cannot acknowledge".into(),
         Refusal::PartialTransaction => "partial tx completion".into(),
+        Refusal::TooManyQueues { queue: Resource { name, virtual_host, .. }, limit } => format!(
+            "cannot declare queue '{name}': queue limit in vhost '{virtual_host}' ({limit}) is \
+             reached"
+        ),
         // Every other refusal has its words in the caller.
         _ => String::new(),
     }
+}
+
+fn topic_denied(right: Right, key: &RoutingKey, exchange: &Resource, user: &ShortString) -> String {
+    format!("{right} access to topic '{key}' in {exchange} refused for user '{user}'")
+}
+
+fn no_entry(virtual_host: &VirtualHostName, user: &ShortString) -> String {
+    format!("access to vhost '{virtual_host}' refused for user '{user}'")
+}
+
+fn too_many_connections(user: &ShortString, limit: u64) -> String {
+    format!("connection refused for user '{user}': user connection limit ({limit}) is reached")
+}
+
+fn too_many_channels(user: &ShortString, limit: u64) -> String {
+    format!(
+        "number of channels opened for user '{user}' has reached the maximum allowed user limit of \
+         {limit}"
+    )
 }
 
 /// Client libraries look for `exclusive` and `locked` in it.
@@ -230,7 +276,7 @@ fn headers_match(value: &FieldValue) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ResourceKind, ShortString, VirtualHostName};
+    use crate::model::ResourceKind;
 
     fn queue() -> Resource {
         Resource {
@@ -317,6 +363,36 @@ mod tests {
         let text = "Invalid x-match field type bool (value true); expected longstr";
         check(Refusal::InvalidHeadersMatch { value: FieldValue::Boolean(true) }, 406, text);
         check(Refusal::PartialTransaction, 406, "partial tx completion");
+    }
+
+    #[test]
+    fn missing_rights_are_worded_as_rabbitmq_does() {
+        let user = ShortString::from_static("u");
+        let denied =
+            |right, resource| Refusal::AccessDenied { right, resource, user: user.clone() };
+        let text = "configure access to queue 'q' in vhost '/' refused for user 'u'";
+        check(denied(Right::Configure, queue()), 403, text);
+        let text = "write access to exchange 'x' in vhost '/' refused for user 'u'";
+        check(denied(Right::Write, exchange()), 403, text);
+        let topic = Refusal::TopicDenied {
+            right: Right::Read,
+            key: RoutingKey::from_static("a.*"),
+            exchange: exchange(),
+            user: user.clone(),
+        };
+        let text = "read access to topic 'a.*' in exchange 'x' in vhost '/' refused for user 'u'";
+        check(topic, 403, text);
+        let virtual_host = VirtualHostName::from_static("v");
+        let text = "access to vhost 'v' refused for user 'u'";
+        let denied =
+            Refusal::VirtualHostDenied { virtual_host: virtual_host.clone(), user: user.clone() };
+        check(denied, 530, text);
+        let full = Refusal::VirtualHostFull { virtual_host, user: user.clone(), limit: 2 };
+        check(full, 530, &format!("{text}: connection limit (2) is reached"));
+        let text = "connection refused for user 'u': user connection limit (3) is reached";
+        check(Refusal::TooManyConnections { user, limit: 3 }, 530, text);
+        let text = "cannot declare queue 'q': queue limit in vhost '/' (1) is reached";
+        check(Refusal::TooManyQueues { queue: queue(), limit: 1 }, 406, text);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
         Published, QueueId, QueueName, Refusal, Resource, ResourceKind, Settlement, ShortString,
         VirtualHostName,
     },
-    session::request::{Answer, Event, Got, Operation, Reply, Request},
+    session::request::{Answer, Credential, Event, Got, Operation, Reply, Request},
 };
 
 #[derive(Default)]
@@ -35,14 +35,14 @@ pub(super) struct Queue {
 impl Broker {
     pub(super) fn execute(&mut self, request: &Request) -> Option<Answer> {
         Some(match request {
-            Request::Login(login) if login.password == "wrong" => {
+            Request::Login(login) if login.credential == Credential::Password("wrong".into()) => {
                 Answer::Admitted(Err(Refusal::LoginRefused))
             }
             Request::Login(_) => Answer::Admitted(Ok(())),
-            Request::OpenVirtualHost(name) if *name == "/" => Answer::Opened(Ok(())),
-            Request::OpenVirtualHost(name) => {
-                Answer::Opened(Err(Refusal::VirtualHostNotFound(name.clone())))
-            }
+            Request::OpenVirtualHost(opening) => Answer::Opened(match &opening.virtual_host {
+                name if *name == "/" => Ok(()),
+                name => Err(Refusal::VirtualHostNotFound(name.clone())),
+            }),
             Request::Publish(publications) => Answer::Published(self.publish(publications)),
             Request::Settle(settlements) => {
                 settlements.iter().for_each(|settled| self.settle(settled));
@@ -167,7 +167,8 @@ impl Broker {
                 Ok(Reply::Done)
             }
             Operation::CheckExchange(name) => Err(not_found(ResourceKind::Exchange, name)),
-            Operation::DeclareExchange(_)
+            Operation::Open
+            | Operation::DeclareExchange(_)
             | Operation::DeleteExchange { .. }
             | Operation::Bind(_)
             | Operation::Unbind(_) => Ok(Reply::Done),

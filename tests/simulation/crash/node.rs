@@ -12,7 +12,10 @@ use std::{
 };
 
 use leveret::{
-    broker::{Backlog, Broker, Client, Journal, Restoring, User, Users},
+    broker::{
+        Backlog, Broker, Client, Directory, Hashing, Journal, Origins, PasswordHash, Permission,
+        Restoring, User,
+    },
     model::{
         ConnectionId, ExchangeName, LogPosition, Moment, QueueId, QueueName, ShortString,
         VirtualHostName,
@@ -97,9 +100,9 @@ impl Node {
         let ledger = Arc::new(Ledger::new(store, last, written));
         let (timers, mailbox) = (Arc::new(Timers::default()), Arc::new(Mailbox::default()));
         let saves_memory = Arc::new(AtomicBool::new(false));
-        let users = Users::new([] as [&str; 0]);
         let journal: Arc<dyn Journal> = Arc::<Ledger>::clone(&ledger);
-        let broker = Broker::new(Arc::<Timers>::clone(&timers), users, Some(journal));
+        let broker =
+            Broker::new(Arc::<Timers>::clone(&timers), Directory::default(), Some(journal));
         let broker = broker.saving_memory_when(Arc::clone(&saves_memory));
         let topologies = vec![(last, Topology::durable(&model))];
         let mut node = Self {
@@ -140,9 +143,13 @@ impl Node {
             }
         }
         self.broker.restore(restoring, queue_floor, self.now()).unwrap();
-        let home = VirtualHostName::try_from("/").unwrap();
-        let user = User::new(b"guest", [0; 4], Vec::new());
-        self.broker.establish(home, ShortString::from_static("guest"), user);
+        let password = PasswordHash::new(Hashing::default(), b"guest", [0; 4]);
+        self.broker.establish(Origins {
+            virtual_host: VirtualHostName::from_static("/"),
+            user_name: ShortString::from_static("guest"),
+            user: User { password: Some(password), ..User::default() },
+            permission: Permission::full(),
+        });
         let ids: Vec<_> = self.model.lines.keys().copied().collect();
         for id in ids {
             if self.model.universe.kinds[self.model.lines[&id].index].is_timed() {
@@ -167,7 +174,8 @@ impl Node {
         self.next_connection += 1;
         let outbox = Arc::<Mailbox>::clone(&self.mailbox);
         let mut client = Broker::client(&self.broker, id, outbox, true, 7);
-        client.open(&VirtualHostName::try_from("/").unwrap()).unwrap();
+        client.login(b"guest", Some(b"guest")).unwrap();
+        client.open(&VirtualHostName::from_static("/")).unwrap();
         self.clients.push(client);
     }
 

@@ -145,4 +145,6 @@ impl Outbox for Mailbox {
     }
 
     fn consumer_cancelled(&self, _: ConsumerId) {}
+
+    fn close(&self, _: String) {}
 }

@@ -25,6 +25,12 @@ fn samples() -> Vec<Fact> {
     let with_arguments =
         Binding::new(&plain.source, &plain.destination, &plain.routing_key, &arguments);
     client.bind(with_arguments, Moment::default()).unwrap();
+    let permission = TopicPermission::new(&GUEST, &HOME, "^{username}", "a|b").unwrap();
+    let exchange = ExchangeName::from_static("c");
+    let held = TopicPermissionView { user: GUEST, virtual_host: HOME, exchange, permission };
+    node.broker.set_topic_permission(held).unwrap();
+    let value = FieldValue::Table(table([("a", 1.into()), ("b", FieldValue::Void)]));
+    node.broker.set_global_parameter(ShortString::from_static("p"), value);
     let facts = node.ledger.facts();
     facts.iter().map(|(key, value)| Fact::read(key, value).unwrap()).collect()
 }
@@ -42,14 +48,17 @@ fn everything_comes_after_what_it_stands_on() {
     let kinds: Vec<_> = samples()
         .iter()
         .map(|fact| match fact {
-            Fact::VirtualHost(_) => 'v',
+            Fact::VirtualHost(..) => 'v',
             Fact::Exchange(..) => 'x',
             Fact::Queue(..) => 'q',
             Fact::Binding(..) => 'b',
             Fact::User(..) => 'u',
+            Fact::Permission(..) => 'p',
+            Fact::TopicPermission(..) => 't',
+            Fact::GlobalParameter(..) => 'g',
         })
         .collect();
-    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbu");
+    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptg");
 }
 
 #[test]

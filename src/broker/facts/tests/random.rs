@@ -157,7 +157,7 @@ fn whatever_clients_do_the_facts_say_what_is_durable() {
             assert!(before == after || is_awaited || has_left, "{step}");
             let restored = node.restarted();
             assert_eq!(durable(&restored.home().topology()), after, "{step}");
-            assert_eq!(restored.broker.users.all(), node.broker.users.all(), "{step}");
+            assert_eq!(restored.broker.users(), node.broker.users(), "{step}");
         }
         every_lost_queue_is_forgotten(&node, seed);
     }

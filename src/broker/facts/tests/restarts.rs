@@ -84,11 +84,26 @@ fn a_restored_queue_is_what_it_was_declared_to_be() {
 fn the_first_user_and_virtual_host_come_from_the_configuration_only_once() {
     let node = Node::established();
     let restarted = node.restarted();
-    restarted.broker.establish(VirtualHostName::from_static("other"), GUEST, guest(b"changed"));
-    assert!(restarted.broker.users.admits(b"guest", b"guest", true));
-    assert!(!restarted.broker.users.admits(b"guest", b"changed", true));
-    assert!(!restarted.broker.users.admits(b"guest", b"guest", false));
+    let virtual_host = VirtualHostName::from_static("other");
+    let user = guest(b"changed");
+    restarted.broker.establish(Origins { virtual_host, user, ..origins("guest") });
+    assert!(admits(&restarted, b"guest", b"guest"));
+    assert!(!admits(&restarted, b"guest", b"changed"));
     assert!(restarted.broker.virtual_host(&VirtualHostName::from_static("other")).is_none());
+}
+
+fn admits(node: &Node, user: &[u8], password: &[u8]) -> bool {
+    node.broker.authority().admits(user, Some(password))
+}
+
+fn options() -> VirtualHostOptions {
+    VirtualHostOptions {
+        description: "More".to_owned(),
+        tags: vec![ShortString::from_static("spare")],
+        default_queue_type: Some(QueueKind::Quorum),
+        tracing: true,
+        limits: [(Limit::Queues, 7), (Limit::Connections, -1)].into_iter().collect(),
+    }
 }
 
 #[test]
@@ -97,13 +112,16 @@ fn users_and_virtual_hosts_that_were_added_stay() {
     let anna = ShortString::from_static("anna");
     node.broker.put_user(anna.clone(), guest(b"first"));
     node.broker.put_user(anna, guest(b"second"));
-    node.broker.add_virtual_host(VirtualHostName::from_static("more"));
-    assert_eq!(node.broker.add_virtual_host(HOME), LogPosition(0));
-    assert!(node.broker.delete_user(b"guest") > LogPosition(0));
-    assert_eq!(node.broker.delete_user(b"guest"), LogPosition(0));
+    node.broker.put_virtual_host(VirtualHostName::from_static("more"), options());
+    assert_eq!(node.broker.put_virtual_host(HOME, Default::default()), LogPosition(0));
+    assert!(node.broker.delete_user(&GUEST) > Some(LogPosition(0)));
+    assert_eq!(node.broker.delete_user(&GUEST), None);
     let restarted = node.restarted();
-    assert!(restarted.broker.users.admits(b"anna", b"second", false));
-    assert!(!restarted.broker.users.admits(b"guest", b"guest", true));
+    assert!(admits(&restarted, b"anna", b"second"));
+    assert!(!admits(&restarted, b"guest", b"guest"));
+    assert_eq!(restarted.broker.permissions(), []);
+    let more = VirtualHostName::from_static("more");
+    assert_eq!(*restarted.broker.virtual_host_options(&more).unwrap(), options());
     assert!(restarted.broker.virtual_host(&VirtualHostName::from_static("more")).is_some());
 }
 
@@ -118,7 +136,7 @@ fn complaint(change: impl FnOnce(&mut BTreeMap<Bytes, Bytes>)) -> String {
     change(&mut facts);
     let heir = Node::new();
     let refused = heir.broker.restore_topology(&facts).expect_err("nothing is restored");
-    assert!(heir.broker.virtual_host(&HOME).is_none() && heir.broker.users.is_empty());
+    assert!(heir.broker.is_blank());
     refused.to_string()
 }
 
