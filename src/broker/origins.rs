@@ -27,7 +27,8 @@ pub struct Origins {
     pub permission: Permission,
 }
 
-/// A durable queue that is in its topology again, and has no messages yet.
+/// A durable queue that is in its topology again, or an annex of a durable exchange, and has no
+/// messages yet.
 #[derive(Clone, Debug)]
 pub(super) struct RestoredQueue {
     pub(super) record: Arc<QueueRecord>,
@@ -96,9 +97,12 @@ impl Broker {
         name: VirtualHostName,
         topology: Topology,
     ) -> Vec<RestoredQueue> {
+        let annexes = topology.exchanges().flat_map(|exchange| exchange.annex_records());
         let records: Vec<_> = topology
             .queues()
-            .map(|record| (Arc::clone(record), Configuration::of(record, &topology)))
+            .cloned()
+            .chain(annexes)
+            .map(|record| (Arc::clone(&record), Configuration::of(&record, &topology)))
             .collect();
         let home = Arc::new(VirtualHost::new(topology, self.journal.clone()));
         self.virtual_hosts.insert(name, Arc::clone(&home));

@@ -184,10 +184,16 @@ impl Client {
     ///
     /// # Errors
     /// When one of the two is not there, or may not be used so.
-    pub fn bind(&mut self, binding: Binding) -> Result<(), Refusal> {
+    pub fn bind(&mut self, binding: Binding, now: Moment) -> Result<(), Refusal> {
         self.may_bind(&binding)?;
-        let id = self.id;
-        self.change(|topology| topology.bind(binding, id).map(one))
+        let (id, broker) = (self.id, Arc::clone(&self.broker));
+        let replay = self.change(|topology| {
+            let change = topology.bind(binding.clone(), id)?;
+            let replay = change.as_ref().map(|_| broker.replay(topology, &binding, now));
+            Ok((replay.unwrap_or_default(), change.into_iter().collect()))
+        })?;
+        self.await_position(broker.finish_replay(replay, now));
+        Ok(())
     }
 
     /// Removes a binding; one that is not there counts as removed.
@@ -204,7 +210,7 @@ impl Client {
         &mut self,
         decide: impl FnOnce(&Topology) -> Result<(T, Vec<Change>), Refusal>,
     ) -> Result<T, Refusal> {
-        let (result, position) = self.home().change(decide)?;
+        let (result, position) = self.broker.change(self.home(), decide)?;
         self.await_position(position);
         Ok(result)
     }

@@ -64,14 +64,14 @@ impl Rebuilt {
                 if exchange.name.is_empty() || topology.exchange(&exchange.name).is_some() {
                     return Err(Fault::Predeclared);
                 }
+                let annexes = exchange.annexes.clone();
                 topology.apply(&Change::ExchangeDeclared(exchange));
+                annexes.into_iter().try_for_each(|annex| self.number(annex))?;
             }
             Fact::Queue(home, queue) => {
                 let id = queue.id;
                 self.topology(&home)?.apply(&Change::QueueDeclared(queue));
-                if !self.numbers.insert(id) {
-                    return Err(Fault::SameNumber(id));
-                }
+                self.number(id)?;
             }
             Fact::Binding(home, binding) => {
                 let topology = self.topology(&home)?;
@@ -95,6 +95,10 @@ impl Rebuilt {
             Fact::Policy(home, ..) => drop(self.topology(&home)?),
         }
         Ok(())
+    }
+
+    fn number(&mut self, id: QueueId) -> Result<(), Fault> {
+        if self.numbers.insert(id) { Ok(()) } else { Err(Fault::SameNumber(id)) }
     }
 
     fn topology(&mut self, name: &VirtualHostName) -> Result<&mut Topology, Fault> {

@@ -15,7 +15,7 @@ use crate::{
     broker::{
         Broker, Client, Directory, ExchangeDeclaration, Hashing, Origins, PasswordHash,
         PolicyDraft, QueueDeclaration, TopicPermissionView,
-        routing::Destination,
+        routing::{Destination, Plan},
         tests::{Nowhere, client_of, origins},
         topology::Topology,
     },

@@ -17,10 +17,11 @@ pub(super) use self::{
 
 use self::marks::Marks;
 use super::{
-    courier::{Courier, Letter},
+    courier::{Cause, Courier, Letter},
     dead_letter::with_header,
     ports::{Journal, Outbox, Timer},
     queue::{Command, Effect, Kept, Queue, Restored, Shelf, Subscription},
+    routing::Claim,
     topology::{self, QueueRecord},
     virtual_host::VirtualHost,
 };
@@ -75,7 +76,7 @@ struct Way {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub(super) struct Aftermath {
-    /// Something died here: the courier has work.
+    /// Something died or became due here: the courier has work.
     pub(super) deaths: bool,
     /// The queue's life is over: delete it.
     pub(super) over: bool,
@@ -130,7 +131,7 @@ impl Hosted {
     ) -> Self {
         let Configuration { options, version } = configuration;
         let state = State {
-            queue: Queue::new(options, record.auto_delete, now),
+            queue: empty_queue(&record, options, now),
             consumers: BTreeSet::new(),
             ways: BTreeMap::new(),
             effects: Vec::new(),
@@ -329,6 +330,26 @@ impl Hosted {
         state.has_spilled || state.queue.has_spilled()
     }
 
+    /// Whether an annex sees a key for the first time.
+    pub(super) fn claim(&self, claim: Claim, now: Moment) -> bool {
+        self.lock().queue.claim(claim, now)
+    }
+
+    /// The last messages that an annex has kept.
+    pub(super) fn recent(&self) -> Vec<Message> {
+        self.lock().queue.recent()
+    }
+
+    /// How much an annex keeps.
+    pub(super) fn annexed_count(&self) -> u64 {
+        self.lock().queue.annexed_count()
+    }
+
+    /// An annex is gone with its exchange.
+    pub(super) fn close(&self) {
+        self.finish(&mut self.lock(), Moment::default());
+    }
+
     /// Whether the queue's life has ended.
     pub(super) fn is_gone(&self) -> bool {
         self.lock().gone
@@ -437,13 +458,17 @@ impl Hosted {
                     self.drop_dead(from);
                     return aftermath;
                 };
-                let (queue, home) = (Arc::clone(&self.record), Arc::clone(&self.home));
-                around.courier.receive(Letter { message, reason, way, from, queue, home });
+                around.courier.receive(self.letter(message, Cause::Death(reason, way), from));
+                aftermath.deaths = true;
+            }
+            Effect::Release { message, from } => {
+                around.courier.receive(self.letter(message, Cause::Due, from));
                 aftermath.deaths = true;
             }
             Effect::WakeAt(moment) => around.timer.wake_at(moment, self.record.id),
             Effect::Delete => aftermath.over = true,
-            Effect::GotNothing | Effect::Got { .. } | Effect::Refused | Effect::Purged(_) => {}
+            Effect::GotNothing | Effect::Got { .. } | Effect::Refused => {}
+            Effect::Purged(_) | Effect::Repeated => {}
         }
         aftermath
     }
@@ -457,6 +482,11 @@ impl Hosted {
         }
     }
 
+    fn letter(&self, message: Message, cause: Cause, from: Option<Position>) -> Letter {
+        let (queue, home) = (Arc::clone(&self.record), Arc::clone(&self.home));
+        Letter { message, cause, from, queue, home }
+    }
+
     /// The message as a quorum queue delivers it again: with the count of its failed deliveries.
     fn counted(&self, message: Message, delivery_count: u32) -> Message {
         if delivery_count == 0 || self.record.options.kind != QueueKind::Quorum {
@@ -464,6 +494,15 @@ impl Hosted {
         }
         let count = FieldValue::Int64(delivery_count.into());
         with_header(&message, ShortString::from_static("x-delivery-count"), count)
+    }
+}
+
+/// A queue, or an annex of an exchange, with nothing in it.
+fn empty_queue(record: &QueueRecord, options: QueueOptions, now: Moment) -> Queue {
+    let queue = Queue::new(options, record.auto_delete, now);
+    match &record.annex {
+        Some(annex) => queue.annexed(&annex.plan),
+        None => queue,
     }
 }
 

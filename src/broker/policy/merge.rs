@@ -58,6 +58,8 @@ impl Rules {
             dead_letter: dead_letter(asked, overflow, arguments, definition),
             max_priority: asked.max_priority,
             single_active_consumer: asked.single_active_consumer,
+            deduplicates: asked.deduplicates,
+            selection: asked.selection,
             delivery_limit: delivery_limit(kind, arguments, definition),
         }
     }

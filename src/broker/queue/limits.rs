@@ -50,6 +50,8 @@ impl Queue {
             kind: self.options.kind,
             max_priority: self.options.max_priority,
             single_active_consumer: self.options.single_active_consumer,
+            deduplicates: self.options.deduplicates,
+            selection: self.options.selection,
             ..options
         };
         if self.options == options {

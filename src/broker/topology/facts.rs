@@ -70,6 +70,7 @@ impl Topology {
         }
         for exchange in self.exchanges().filter(|exchange| exchange.durable && !is_given(exchange))
         {
+            exchange.annexes.iter().for_each(|annex| batch.forget(*annex));
             Key::Exchange(self.virtual_host.clone(), exchange.name.clone()).delete(batch);
         }
         for kind in [PolicyKind::User, PolicyKind::Operator] {
@@ -84,6 +85,8 @@ impl Topology {
         if !self.has_durable_exchange(name) {
             return false;
         }
+        let annexes = self.exchange(name).map(|exchange| exchange.annexes.clone());
+        annexes.into_iter().flatten().for_each(|annex| batch.forget(annex));
         let destination = Destination::Exchange(name.clone());
         let to_it = self.bindings.to(&destination).filter(|binding| binding.source != *name);
         for binding in self.bindings.from(name).chain(to_it) {

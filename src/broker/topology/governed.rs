@@ -94,7 +94,10 @@ impl Topology {
     pub(in crate::broker) fn options_of(&self, queue: &QueueRecord) -> QueueOptions {
         match self.governed.queues.get(&queue.id) {
             Some(governed) => governed.options.clone(),
-            None if self.queues.contains_key(&queue.id) => queue.options.clone(),
+            // What exchanges keep is no matter of policy.
+            None if queue.annex.is_some() || self.queues.contains_key(&queue.id) => {
+                queue.options.clone()
+            }
             None => {
                 let rules = self.governed.policies.for_queue(&queue.name, queue.options.kind);
                 rules.queue(&queue.options, &queue.arguments)

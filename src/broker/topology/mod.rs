@@ -18,7 +18,7 @@ use std::{
 };
 
 use crate::{
-    broker::routing::{Basis, Binding, Destination, Graph},
+    broker::routing::{Binding, Circumstances, Destination, Graph, Routing},
     model::{
         ConnectionId, ExchangeName, LongString, Message, QueueId, Refusal, Resource,
         VirtualHostName, VirtualHostOptions,
@@ -30,7 +30,7 @@ pub use change::Change;
 pub use declaring::Declared;
 use governed::Governed;
 pub(super) use governed::Reconfigured;
-pub use record::{ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord};
+pub use record::{Annex, ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord};
 pub(super) use record::{exchange_resource, queue_resource};
 
 /// One virtual host: what is in it, and how messages go through it.
@@ -171,14 +171,33 @@ impl Topology {
         &self,
         message: &Message,
         further_keys: &[LongString],
+        circumstances: &mut dyn Circumstances,
         out: &mut Vec<QueueId>,
-    ) -> Option<Basis> {
-        self.graph.route(message, further_keys, out)
+    ) -> Option<Routing> {
+        self.route_from(message.exchange(), message, further_keys, circumstances, out)
+    }
+
+    /// The same from another exchange than the one that the message was published to.
+    pub fn route_from(
+        &self,
+        start: &[u8],
+        message: &Message,
+        further_keys: &[LongString],
+        circumstances: &mut dyn Circumstances,
+        out: &mut Vec<QueueId>,
+    ) -> Option<Routing> {
+        self.graph.route(start, message, further_keys, circumstances, out)
+    }
+
+    /// Whether an exchange of that name keeps something there.
+    pub(super) fn has_annex(&self, exchange: &[u8], annex: QueueId) -> bool {
+        self.exchange(exchange).is_some_and(|exchange| exchange.annexes.contains(&annex))
     }
 
     fn add_exchange(&mut self, exchange: &Arc<ExchangeRecord>) {
         let alternate = self.governed.govern_exchange(exchange);
-        self.graph.add_exchange(exchange.name.clone(), exchange.kind, alternate);
+        let router = (&exchange.plan, &exchange.annexes[..]);
+        self.graph.add_exchange(exchange.name.clone(), router, alternate);
         self.exchanges.insert(exchange.name.clone(), Arc::clone(exchange));
     }
 

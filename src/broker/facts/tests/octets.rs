@@ -18,13 +18,13 @@ fn samples() -> Vec<Fact> {
     for name in ["p", "q"] {
         let arguments = a_table(&mut random, 3);
         client.declare_queue(&QueueDeclaration { arguments, ..queue(name) }, NOW).unwrap();
-        client.bind(binding("a", to_queue(name), "key")).unwrap();
+        client.bind(binding("a", to_queue(name), "key"), Moment::default()).unwrap();
     }
     let plain = binding("b", to_exchange("c"), "");
     let arguments = table([("x-match", "any".into()), ("h", 7.into())]);
     let with_arguments =
         Binding::new(&plain.source, &plain.destination, &plain.routing_key, &arguments);
-    client.bind(with_arguments).unwrap();
+    client.bind(with_arguments, Moment::default()).unwrap();
     let permission = TopicPermission::new(&GUEST, &HOME, "^{username}", "a|b").unwrap();
     let exchange = ExchangeName::from_static("c");
     let held = TopicPermissionView { user: GUEST, virtual_host: HOME, exchange, permission };

@@ -16,11 +16,11 @@ fn only_what_is_durable_at_both_ends_stays_bound() {
     client.declare_queue(&QueueDeclaration { durable: false, ..queue("lost") }, NOW).unwrap();
     for source in ["kept", "lost", "amq.fanout"] {
         for destination in ["kept", "lost"] {
-            client.bind(binding(source, to_queue(destination), "")).unwrap();
+            client.bind(binding(source, to_queue(destination), ""), Moment::default()).unwrap();
         }
     }
-    client.bind(binding("kept", to_exchange("amq.topic"), "")).unwrap();
-    client.bind(binding("kept", to_exchange("lost"), "")).unwrap();
+    client.bind(binding("kept", to_exchange("amq.topic"), ""), Moment::default()).unwrap();
+    client.bind(binding("kept", to_exchange("lost"), ""), Moment::default()).unwrap();
     let restored = node.restarted().home();
     let bindings: Vec<_> =
         restored.topology().bindings().map(|binding| Binding::clone(binding)).collect();
@@ -42,9 +42,9 @@ fn a_reply_awaits_what_is_durable_and_nothing_else() {
     assert_eq!(client.take_awaited(), LogPosition(0));
     client.declare_queue(&queue("q"), NOW).unwrap();
     assert_eq!(client.take_awaited(), records());
-    client.bind(binding("amq.direct", to_queue("q"), "k")).unwrap();
+    client.bind(binding("amq.direct", to_queue("q"), "k"), Moment::default()).unwrap();
     assert_eq!(client.take_awaited(), records());
-    client.bind(binding("amq.direct", to_queue("t"), "k")).unwrap();
+    client.bind(binding("amq.direct", to_queue("t"), "k"), Moment::default()).unwrap();
     assert_eq!(client.take_awaited(), LogPosition(0));
     client.delete_queue(&QueueName::from_static("q"), false, false, NOW).unwrap();
     assert_eq!(client.take_awaited(), records());
@@ -193,7 +193,7 @@ fn complaint(change: impl FnOnce(&mut BTreeMap<Bytes, Bytes>)) -> String {
     let mut client = node.client(1);
     client.declare_exchange(&exchange("x")).unwrap();
     client.declare_queue(&queue("q"), NOW).unwrap();
-    client.bind(binding("x", to_queue("q"), "k")).unwrap();
+    client.bind(binding("x", to_queue("q"), "k"), Moment::default()).unwrap();
     let mut facts = node.ledger.facts();
     change(&mut facts);
     let heir = Node::new();
@@ -238,6 +238,7 @@ fn a_fact_that_contradicts_others_is_refused() {
         owner: None,
         arguments,
         options: QueueOptions::default(),
+        annex: None,
     };
     let with_queue = |id, arguments| with(&Fact::Queue(HOME, Arc::new(record(id, arguments))));
     let refused =
@@ -257,6 +258,8 @@ fn a_fact_that_contradicts_others_is_refused() {
         internal: false,
         arguments: none(),
         options: ExchangeOptions::default(),
+        plan: Plan::Fanout,
+        annexes: Vec::new(),
     };
     assert_eq!(
         with(&Fact::Exchange(HOME, Arc::new(predeclared))),

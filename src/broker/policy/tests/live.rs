@@ -325,7 +325,7 @@ fn an_alternate_exchange_comes_and_goes_with_its_policy() {
     let fanout = ExchangeName::from_static("amq.fanout");
     let to = Destination::Queue(QueueName::from_static("q"));
     let binding = Binding::new(&fanout, &to, &RoutingKey::default(), &FieldTable::new());
-    world.client.bind(binding).unwrap();
+    world.client.bind(binding, world.now).unwrap();
     let publish = |world: &mut World| {
         world.publish_to("amq.direct", "nobody", MANY / 10);
         world.count("q").unwrap()
