@@ -30,6 +30,7 @@ mod nodes;
 mod overview;
 mod parameters;
 mod permissions;
+mod policies;
 mod topic_permissions;
 mod users;
 mod virtual_hosts;

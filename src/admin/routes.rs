@@ -8,7 +8,7 @@ use super::{
     call::Call,
     connections, definitions, health, limits, nodes,
     operator::Role,
-    overview, parameters, permissions, topic_permissions, users, virtual_hosts,
+    overview, parameters, permissions, policies, topic_permissions, users, virtual_hosts,
 };
 
 /// Every route there is; each resource adds its own.
@@ -22,6 +22,7 @@ const TABLE: &[&[Route]] = &[
     overview::ROUTES,
     parameters::ROUTES,
     permissions::ROUTES,
+    policies::ROUTES,
     topic_permissions::ROUTES,
     users::ROUTES,
     virtual_hosts::ROUTES,
