@@ -11,6 +11,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use leveret::{
     config::{self, Config},
+    ctl,
     perf::Perf,
 };
 
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Measures a broker: any that speaks AMQP 0-9-1.
     Perf(Box<Perf>),
+    /// Administers a broker that runs, in rabbitmqctl's words: `leveret ctl help` lists them.
+    #[command(disable_help_flag = true)]
+    Ctl(CtlArguments),
     /// Looks at a data directory that no broker uses, and changes nothing in it.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -68,6 +72,13 @@ pub(crate) struct GenerateArguments {
     #[arg(long, value_name = "N", default_value_t = 365,
         value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub(crate) days: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CtlArguments {
+    /// The command, and its options in any place
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(crate) words: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -183,6 +194,11 @@ fn take_environment(variable: impl Fn(&str) -> Option<String>, config: &mut Conf
             *setting = value;
         }
     }
+}
+
+/// The data directory of the broker to administer when none is named: the first with a socket.
+pub(crate) fn folder_with_socket() -> Result<PathBuf, String> {
+    default_folder(|name| env::var_os(name), |folder| folder.join(ctl::SOCKET).exists())
 }
 
 /// The data directory when none is named, given the variables of the environment.

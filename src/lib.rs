@@ -28,6 +28,10 @@ pub mod config;
 /// The load generator, a client of any broker. Knows `model` and `wire`.
 pub mod perf;
 
+/// `leveret ctl`: administration in the words of RabbitMQ's own tools, as a client of the control
+/// plane. Knows `model` and `config`.
+pub mod ctl;
+
 /// Bytes and tasks: sockets on one side, sessions on the other. Knows `model`, `wire`,
 /// `session` and `config`.
 pub mod net;

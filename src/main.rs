@@ -5,15 +5,17 @@ mod store_command;
 mod tls_command;
 
 use std::{
+    env,
     io::{self, Write},
     net::SocketAddr,
+    path::Path,
     process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
 use clap::Parser;
-use leveret::{config::Config, perf, server::Server};
+use leveret::{config::Config, ctl, perf, server::Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::fmt::{format::Writer, time::FormatTime, time::SystemTime};
 
@@ -23,11 +25,19 @@ use arguments::{Arguments, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some((name, tool)) = tool_of_this_name() {
+        let words: Vec<_> =
+            env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        return administer(&name, tool, &words);
+    }
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Some(Command::Perf(perf)) => perf::run(&perf).map_err(|failure| failure.to_string()),
         Some(Command::Store(store)) => store_command::run(&store),
         Some(Command::Tls(tls)) => tls_command::run(&tls),
+        Some(Command::Ctl(ctl)) => {
+            return administer("leveret ctl", ctl::Tool::Control, &ctl.words);
+        }
         Some(Command::Serve(serve)) => serve.config().and_then(|config| serve_until_told(&config)),
         None => arguments.serve.config().and_then(|config| serve_until_told(&config)),
     };
@@ -38,6 +48,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// RabbitMQ's tool that this program is called as, by way of a link.
+fn tool_of_this_name() -> Option<(String, ctl::Tool)> {
+    let program = env::args_os().next()?;
+    let name = Path::new(&program).file_name()?.to_str()?;
+    ctl::Tool::named(name).map(|tool| (name.to_owned(), tool))
+}
+
+fn administer(program: &str, tool: ctl::Tool, words: &[String]) -> ExitCode {
+    ExitCode::from(ctl::run(program, tool, words, arguments::folder_with_socket))
 }
 
 /// Runs the broker until SIGTERM or SIGINT; a second one ends the process at once.

@@ -461,6 +461,17 @@ fn what_is_not_held_stands_in_the_page_on_compatibility_and_nothing_else_does() 
 }
 
 #[test]
+fn every_way_of_load_balancing_names_a_test_that_exists() {
+    let page = fs::read_to_string("docs/load-balancing.md").unwrap();
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() >= 10, "{rows:?}");
+    for row in rows {
+        let test = row.trim_matches(['|', ' ']).rsplit(" | ").next().unwrap_or_default();
+        assert!(is_test(test.trim_matches('`')), "{row}");
+    }
+}
+
+#[test]
 fn every_entry_on_conformance_is_complete_and_names_a_test_that_exists() {
     let rules = conformance();
     let mut faults = Vec::new();

@@ -82,7 +82,7 @@ fn bind(call: &Call) -> Result<Reply, Failure> {
     let binding = Binding::new(&source, &destination, &routing_key, &arguments);
     let key = properties_key(&binding);
     let mut client = call.client(&home)?;
-    client.bind(binding).map_err(|refusal| call.refused(&refusal))?;
+    client.bind(binding, call.node.now()).map_err(|refusal| call.refused(&refusal))?;
     let end = path::encoded(name_of(&destination));
     let location = format!("{end}/{}", path::encoded(key.as_bytes()));
     let made = Reply::put(true, client.take_awaited());

@@ -34,6 +34,7 @@ mod nodes;
 mod overview;
 mod parameters;
 mod permissions;
+mod policies;
 mod properties;
 mod queues;
 mod topic_permissions;

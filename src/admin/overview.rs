@@ -9,7 +9,7 @@ use super::{
     operator::Role,
     routes::{Route, get},
 };
-use crate::broker::Totals;
+use crate::broker::{Totals, routing::ExchangeKind};
 
 pub(super) const ROUTES: &[Route] = &[Route::new("overview", &[get(Role::Operator, overview)])];
 
@@ -91,15 +91,15 @@ fn queue_totals(call: &Call) -> Value {
 
 /// The types of exchanges, as tools list them.
 pub(super) fn exchange_types() -> Value {
-    let kinds = ["direct", "fanout", "headers", "topic"];
-    let kind = |name: &str| {
-        json!({
-            "name": name,
-            "description": format!("AMQP {name} exchange, as per the AMQP specification"),
-            "enabled": true,
-        })
+    let kind = |kind: ExchangeKind| {
+        let name = kind.as_str();
+        let description = match name.strip_prefix("x-") {
+            None => format!("AMQP {name} exchange, as per the AMQP specification"),
+            Some(name) => format!("The exchange type {name}, as RabbitMQ's plugin has it"),
+        };
+        json!({ "name": name, "description": description, "enabled": true })
     };
-    kinds.into_iter().map(kind).collect()
+    ExchangeKind::all().map(kind).collect()
 }
 
 pub(super) fn listeners(call: &Call) -> Value {

@@ -1,15 +1,20 @@
 //! Parameters: of virtual hosts by component, and global ones that the broker only keeps.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     answer::{Failure, Reply},
     call::Call,
     erlang, fields, limits,
+    node::Node,
     operator::Role,
+    policies,
     routes::{Operation, Route, delete, get, put},
 };
-use crate::model::{FieldValue, Limits, ShortString, VirtualHostName};
+use crate::{
+    broker::{Policy, PolicyKind},
+    model::{FieldValue, Limits, LogPosition, ShortString, VirtualHostName},
+};
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new("parameters", &[get(Role::Policymaker, list)]),
@@ -58,6 +63,19 @@ pub(super) fn in_home(call: &Call, home: &VirtualHostName) -> Vec<Value> {
             "value": limits::to_json(&limits),
         }));
     }
+    for mut policy in policies::in_home(call, home, PolicyKind::Operator) {
+        let name = policy["name"].take();
+        if let Some(value) = policy.as_object_mut() {
+            value.remove("name");
+            value.remove("vhost");
+        }
+        items.push(json!({
+            "component": policies::COMPONENT,
+            "vhost": home.text(),
+            "name": name,
+            "value": policy,
+        }));
+    }
     items
 }
 
@@ -77,21 +95,60 @@ fn set(call: &Call) -> Result<Reply, Failure> {
     let is_new = find(call).is_err();
     let object = call.object_with(&["value"])?;
     let new = read(call.text("component")?, call.text("name")?, &object["value"])?;
-    let written = limits::change_home(call.broker(), &home, |limits| *limits = new);
-    Ok(Reply::put(is_new, written))
+    Ok(Reply::put(is_new, new.put(&*call.node, &home)?))
+}
+
+/// A parameter of a virtual host, understood.
+#[derive(Debug)]
+pub(super) enum Parameter {
+    Limits(Limits),
+    OperatorPolicy(Policy),
+}
+
+impl Parameter {
+    pub(super) fn put(
+        self,
+        node: &dyn Node,
+        home: &VirtualHostName,
+    ) -> Result<LogPosition, Failure> {
+        match self {
+            Self::Limits(new) => {
+                Ok(limits::change_home(node.broker(), home, |limits| *limits = new))
+            }
+            Self::OperatorPolicy(policy) => {
+                let set = node.broker().set_policy(home, PolicyKind::Operator, policy, node.now());
+                set.map_err(|missing| policies::gone(&missing))
+            }
+        }
+    }
 }
 
 fn remove(call: &Call) -> Result<Reply, Failure> {
     find(call)?;
     let home = call.home()?;
+    if call.part("component") == policies::COMPONENT.as_bytes() {
+        let name = call.name("name")?;
+        let operator = PolicyKind::Operator;
+        let cleared = call.broker().clear_policy(&home, operator, &name, call.node.now());
+        return cleared.map(Reply::done).map_err(|_| Failure::not_there());
+    }
     let written = limits::change_home(call.broker(), &home, |limits| *limits = Limits::default());
     Ok(Reply::done(written))
 }
 
-/// The value of a parameter, by component: there is none but the limits.
-pub(super) fn read(component: &str, name: &str, value: &Value) -> Result<Limits, Failure> {
+/// The value of a parameter, by component.
+pub(super) fn read(component: &str, name: &str, value: &Value) -> Result<Parameter, Failure> {
+    if component == policies::COMPONENT {
+        let empty = Map::new();
+        let name = ShortString::try_from(name).map_err(|_| Failure::not_there())?;
+        let policy =
+            policies::read(PolicyKind::Operator, name, value.as_object().unwrap_or(&empty));
+        return policy.map(Parameter::OperatorPolicy);
+    }
     let read = match (component, name) {
-        (VHOST_LIMITS, LIMITS) => limits::read(value, limits::OF_HOMES, LIMITS),
+        (VHOST_LIMITS, LIMITS) => {
+            limits::read(value, limits::OF_HOMES, LIMITS).map(Parameter::Limits)
+        }
         (VHOST_LIMITS, _) => {
             Err(Failure::bad_request(format!("{VHOST_LIMITS} have no parameter {name}")))
         }

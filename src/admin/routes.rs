@@ -8,7 +8,7 @@ use super::{
     call::Call,
     connections, consumers, definitions, exchanges, health, limits, nodes,
     operator::Role,
-    overview, parameters, permissions, queues, topic_permissions, users, virtual_hosts,
+    overview, parameters, permissions, policies, queues, topic_permissions, users, virtual_hosts,
 };
 
 /// Every route there is; each resource adds its own.
@@ -25,6 +25,7 @@ const TABLE: &[&[Route]] = &[
     overview::ROUTES,
     parameters::ROUTES,
     permissions::ROUTES,
+    policies::ROUTES,
     queues::ROUTES,
     topic_permissions::ROUTES,
     users::ROUTES,

@@ -93,7 +93,7 @@ pub(super) fn described(home: &VirtualHostName, options: &VirtualHostOptions) ->
     })
 }
 
-/// The options that an object names, beside those that it does not. Definitions have them in
+/// The options that an object names, beside those of `known` that it does not. Definitions have them in
 /// `metadata`, too.
 pub(super) fn read(
     object: &Map<String, Value>,
@@ -106,14 +106,13 @@ pub(super) fn read(
         found.filter(|value| !value.is_null())
     };
     let mut options = known.cloned().unwrap_or_default();
-    if let Some(description) = find("description") {
-        let text = description.as_str();
-        options.description =
-            text.ok_or_else(|| Failure::bad_request("description_must_be_a_string"))?.to_owned();
-    }
-    if let Some(tags) = find("tags") {
-        options.tags = users::read_tags(tags)?;
-    }
+    // What is not said of these two is no more (RabbitMQ 3.10).
+    options.description = match find("description") {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(_) => return Err(Failure::bad_request("description_must_be_a_string")),
+    };
+    options.tags = find("tags").map(users::read_tags).transpose()?.unwrap_or_default();
     if let Some(kind) = find("default_queue_type") {
         options.default_queue_type = queue_type(kind)?;
     }

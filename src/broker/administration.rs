@@ -222,6 +222,9 @@ impl Broker {
         let position = home.close(&mut batch);
         let reason = format!("vhost '{name}' is deleted");
         self.presence.close(|present| present.home == *name, &reason);
+        let exchanges: Vec<_> = home.topology().exchanges().cloned().collect();
+        let annexes = exchanges.iter().flat_map(|exchange| &exchange.annexes);
+        annexes.for_each(|annex| self.close_annex(*annex));
         let queues: Vec<_> = home.topology().queues().map(|queue| queue.id).collect();
         queues.into_iter().for_each(|queue| self.delete_queue(queue, now));
         Some(position)

@@ -1,4 +1,5 @@
-//! Carries dead letters from the queues they died in to the exchanges they are meant for, in order.
+//! Carries dead letters from the queues they died in to the exchanges they are meant for, and
+//! delayed messages from where they waited, in order.
 
 use std::{
     collections::VecDeque,
@@ -7,9 +8,9 @@ use std::{
 };
 
 use super::{Broker, topology::QueueRecord, virtual_host::VirtualHost};
-use crate::model::{DeathReason, Message, Moment, Position};
+use crate::model::{DeadLetterOptions, DeathReason, Message, Moment, Position};
 
-/// Dead letters of all queues, in the order in which the messages died.
+/// Dead letters of all queues, in the order in which the messages died, and what became due.
 ///
 /// A queue hands them in under its lock; routing them there would take a second queue's lock. One
 /// thread at a time carries, so that two letters of one queue never overtake each other.
@@ -22,15 +23,24 @@ struct Round {
     under_way: bool,
 }
 
-/// A message that died, and where.
+/// A message that goes on from where it was, and why.
 #[derive(Debug)]
 pub(super) struct Letter {
     pub(super) message: Message,
-    pub(super) reason: DeathReason,
+    pub(super) cause: Cause,
     /// Its place in the queue, where it is still written as being.
     pub(super) from: Option<Position>,
     pub(super) queue: Arc<QueueRecord>,
     pub(super) home: Arc<VirtualHost>,
+}
+
+/// Why a message goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It died, and goes where its queue's dead letters went then.
+    Death(DeathReason, DeadLetterOptions),
+    /// Its delay is over, and it goes the way of its exchange.
+    Due,
 }
 
 impl Courier {

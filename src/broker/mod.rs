@@ -7,6 +7,7 @@
 
 mod access;
 mod administration;
+mod annexes;
 mod client;
 mod courier;
 mod dead_letter;
@@ -17,6 +18,7 @@ mod origins;
 mod pace;
 mod parameters;
 mod pattern;
+mod policy;
 mod ports;
 mod presence;
 pub mod queue;
@@ -45,6 +47,10 @@ pub use self::{
     facts::BadFact,
     origins::Origins,
     pattern::{BadPattern, Pattern},
+    policy::{
+        ApplyTo, MissingPolicy, Policy, PolicyDraft, PolicyFault, PolicyFaults, PolicyKind,
+        PolicyView,
+    },
     ports::{Journal, Outbox, Timer},
     recovery::{Backlog, Restoring},
     routing::{Binding, Destination},
@@ -54,7 +60,8 @@ pub use self::{
 };
 
 use self::{
-    courier::{Courier, Letter},
+    courier::{Cause, Courier, Letter},
+    dead_letter::Buried,
     hosted::{Aftermath, Counts, Fate, Hosted, Surroundings, Taken, Together},
     parameters::Parameters,
     presence::Presence,
@@ -78,6 +85,8 @@ pub struct Broker {
     virtual_hosts: DashMap<VirtualHostName, Arc<VirtualHost>>,
     queues: DashMap<QueueId, Arc<Hosted>>,
     next_queue: AtomicU64,
+    /// Seeds chance for what no client sends.
+    next_draw: AtomicU64,
     directory: Arc<Directory>,
     /// The directory, or what is asked in its place.
     authority: Arc<dyn Authority>,
@@ -107,6 +116,7 @@ impl Broker {
             virtual_hosts: DashMap::new(),
             queues: DashMap::new(),
             next_queue: AtomicU64::new(1),
+            next_draw: AtomicU64::new(0),
             authority: Arc::<Directory>::clone(&directory),
             directory,
             presence: Presence::default(),
@@ -285,7 +295,7 @@ impl Broker {
     /// Takes a queue whose life has ended out of the topology.
     fn remove(&self, hosted: &Hosted) -> LogPosition {
         let id = hosted.record.id;
-        let removed = hosted.home.change(|topology| Ok(((), topology.delete_queue(id))));
+        let removed = self.change(&hosted.home, |topology| Ok(((), topology.delete_queue(id))));
         if let Some(journal) = &self.journal
             && hosted.has_spilled()
         {
@@ -310,23 +320,52 @@ impl Broker {
         }
     }
 
-    /// Routes one dead letter from its dead-letter exchange into the queues it reaches. What dies
-    /// of it in turn waits in the bag of the courier, who is under way.
+    /// Routes one letter to the queues it reaches. What dies of it in turn waits in the bag of the
+    /// courier, who is under way.
     fn deliver_letter(&self, letter: &Letter, now: Moment) {
-        let Some(options) = &letter.queue.options.dead_letter else { return };
-        let buried =
-            dead_letter::bury(&letter.message, letter.reason, &letter.queue.name, options, now);
-        let mut ids = Vec::new();
-        let topology = letter.home.topology();
-        topology.route(&buried.message, &buried.further_keys, &mut ids);
-        drop(topology);
-        let mut queues = self.queues(&ids);
-        queues.retain(|hosted| !dead_letter::is_cycle(&buried.message, &hosted.record.name));
+        let (arrival, queues) = match &letter.cause {
+            Cause::Death(reason, way) => {
+                let name = &letter.queue.name;
+                let buried = dead_letter::bury(&letter.message, *reason, name, way, now);
+                let start = buried.message.exchange();
+                let mut queues = self.reached(letter, start, &buried, now);
+                queues.retain(|hosted| {
+                    let is_annex = hosted.record.annex.is_some();
+                    is_annex || !dead_letter::is_cycle(&buried.message, &hosted.record.name)
+                });
+                (arrival(buried.message), queues)
+            }
+            Cause::Due => {
+                let Some(annex) = &letter.queue.annex else { return };
+                let message = routing::released(&letter.message);
+                let further_keys = routing::further_keys(&message, true);
+                let due = Buried { message, further_keys };
+                // Deleted meanwhile, or declared anew: the messages of the old one are gone.
+                let is_there = letter.home.topology().has_annex(&annex.exchange, letter.queue.id);
+                let start: &[u8] = if is_there { &annex.exchange } else { return };
+                let queues = self.reached(letter, start, &due, now);
+                (annexes::anew(due.message), queues)
+            }
+        };
         let mut together = Together::lock(&queues, self.journal.as_ref(), self.around(now));
-        together.enqueue(arrival(buried.message), |_| true, now);
+        together.enqueue(arrival, |_| true, now);
         // One record: a crash neither loses the letter nor leaves it in both places.
         letter.from.into_iter().for_each(|from| together.leave(letter.queue.id, from));
         self.finish(together, now);
+    }
+
+    fn reached(
+        &self,
+        letter: &Letter,
+        start: &[u8],
+        Buried { message, further_keys }: &Buried,
+        now: Moment,
+    ) -> Vec<Arc<Hosted>> {
+        let mut ids = Vec::new();
+        let topology = letter.home.topology();
+        self.find_way(&topology, (start, message), further_keys, now, &mut ids);
+        drop(topology);
+        self.queues(&ids)
     }
 
     /// Does what a queue asked for beyond its own lock. What died in a queue is carried before the

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::{
     BadFact, Broker, Permission, User,
     facts::{self, Fact, Rebuilt},
+    hosted::Configuration,
     topology::{QueueRecord, Topology},
     virtual_host::VirtualHost,
 };
@@ -26,11 +27,14 @@ pub struct Origins {
     pub permission: Permission,
 }
 
-/// A durable queue that is in its topology again, and has no messages yet.
+/// A durable queue that is in its topology again, or an annex of a durable exchange, and has no
+/// messages yet.
 #[derive(Clone, Debug)]
 pub(super) struct RestoredQueue {
     pub(super) record: Arc<QueueRecord>,
     pub(super) home: Arc<VirtualHost>,
+    /// Those that hold for it.
+    pub(super) configuration: Configuration,
 }
 
 impl Broker {
@@ -93,12 +97,21 @@ impl Broker {
         name: VirtualHostName,
         topology: Topology,
     ) -> Vec<RestoredQueue> {
-        let records: Vec<_> = topology.queues().cloned().collect();
+        let annexes = topology.exchanges().flat_map(|exchange| exchange.annex_records());
+        let records: Vec<_> = topology
+            .queues()
+            .cloned()
+            .chain(annexes)
+            .map(|record| (Arc::clone(&record), Configuration::of(&record, &topology)))
+            .collect();
         let home = Arc::new(VirtualHost::new(topology, self.journal.clone()));
         self.virtual_hosts.insert(name, Arc::clone(&home));
         records
             .into_iter()
-            .map(|record| RestoredQueue { record, home: Arc::clone(&home) })
+            .map(|(record, configuration)| {
+                let home = Arc::clone(&home);
+                RestoredQueue { record, home, configuration }
+            })
             .collect()
     }
 }

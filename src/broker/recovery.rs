@@ -12,6 +12,7 @@ use super::{
     hosted::Hosted,
     origins::RestoredQueue,
     queue::{Command, Restored},
+    routing::AnnexPlan,
 };
 use crate::model::{Batch, Entry, Moment, Position, QueueId, Ranges};
 
@@ -126,14 +127,18 @@ impl Broker {
     }
 
     fn host_again(&self, queue: RestoredQueue, contents: Restored, now: Moment) {
-        let RestoredQueue { record, home } = queue;
-        let journal = self.journal.clone();
-        self.host(&Arc::new(Hosted::restored(record, home, journal, contents, now)));
+        let RestoredQueue { record, home, configuration } = queue;
+        let journal = self.journal.clone().filter(|_| record.durable);
+        let hosted = Hosted::new(record, home, configuration, now);
+        self.host(&Arc::new(hosted.kept_in(journal, contents)));
     }
 }
 
 /// Whether time works on the queue, so that it has to look at its head, and read it for that.
 fn is_timed(queue: &RestoredQueue) -> bool {
-    let options = &queue.record.options;
+    if let Some(annex) = &queue.record.annex {
+        return annex.plan == AnnexPlan::Delays;
+    }
+    let options = &queue.configuration.options;
     options.expires.is_some() || options.message_ttl.is_some() || options.dead_letter.is_some()
 }

@@ -1,13 +1,15 @@
 //! The broker's face, where queues end while others use them.
 
+mod annexes;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{client::REPLY_QUEUE, *};
 use crate::model::{
-    ChannelCredit, ChannelNumber, ConsumerTag, Delivery, FieldTable, FieldValue, Properties,
-    Publication, Published, ShortString,
+    ChannelCredit, ChannelNumber, ConsumerTag, Delivery, ExchangeName, FieldTable, FieldValue,
+    Properties, Publication, Published, RoutingKey, ShortString,
 };
 
 /// A world that nobody listens in.

@@ -8,7 +8,7 @@ use std::sync::{
 use super::{
     facts,
     ports::Journal,
-    topology::{Change, Topology},
+    topology::{Change, Reconfigured, Topology},
 };
 use crate::model::{Batch, LogPosition, Refusal, VirtualHostName};
 
@@ -51,6 +51,27 @@ impl VirtualHost {
         &self,
         decide: impl FnOnce(&Topology) -> Result<(T, Vec<Change>), Refusal>,
     ) -> Result<(T, LogPosition), Refusal> {
+        self.change_by(decide, Topology::apply)
+    }
+
+    /// Sets or clears a policy, and says what that has changed for queues.
+    pub(super) fn change_policies(
+        &self,
+        change: &Change,
+    ) -> Result<(Reconfigured, LogPosition), Refusal> {
+        let mut reconfigured = Reconfigured::default();
+        let decide = |_: &Topology| Ok(((), vec![change.clone()]));
+        let ((), position) = self.change_by(decide, |topology, change| {
+            reconfigured = topology.apply_policy(change);
+        })?;
+        Ok((reconfigured, position))
+    }
+
+    fn change_by<T>(
+        &self,
+        decide: impl FnOnce(&Topology) -> Result<(T, Vec<Change>), Refusal>,
+        mut apply: impl FnMut(&mut Topology, &Change),
+    ) -> Result<(T, LogPosition), Refusal> {
         let mut topology = self.topology.write().unwrap_or_else(PoisonError::into_inner);
         if self.is_closed.load(Ordering::Relaxed) {
             return Err(Refusal::VirtualHostNotFound(self.name.clone()));
@@ -62,7 +83,7 @@ impl VirtualHost {
             if self.journal.is_some() {
                 survives |= topology.record(change, &mut batch);
             }
-            topology.apply(change);
+            apply(&mut topology, change);
         }
         let position = facts::append(self.journal.as_deref(), &mut batch);
         if survives {

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use super::{
     ArgumentFault, ConsumerOptions, DeadLetterOptions, ExchangeName, ExchangeOptions, FieldTable,
-    FieldValue, Overflow, QueueKind, QueueOptions, Refusal, Resource, RoutingKey, ShortString,
+    FieldValue, Overflow, QueueKind, QueueOptions, Refusal, Resource, RoutingKey, Selection,
+    ShortString,
 };
 
 /// Ten years in milliseconds: no time to live and no lease may be longer.
 pub const LONGEST_MS: i64 = 315_360_000_000;
 
 /// What a quorum queue grants a message without `x-delivery-limit` (RabbitMQ 4.0).
-const DELIVERY_LIMIT: u32 = 20;
+pub const DELIVERY_LIMIT: u32 = 20;
+
+/// Leveret's own.
+const SELECTION: &str = "x-consumer-selection";
 
 /// The arguments of a classic queue, in the order in which a second declaration is compared.
 const CLASSIC: &[&str] = &[
@@ -29,6 +33,7 @@ const CLASSIC: &[&str] = &[
     "x-queue-type",
     "x-queue-master-locator",
     "x-queue-leader-locator",
+    SELECTION,
 ];
 
 /// The arguments of a quorum queue, in the order in which a second declaration is compared.
@@ -48,6 +53,7 @@ const QUORUM: &[&str] = &[
     "x-delivery-limit",
     "x-message-ttl",
     "x-queue-leader-locator",
+    SELECTION,
 ];
 
 /// The arguments that only streams have; any other unknown argument is accepted by every queue.
@@ -87,7 +93,19 @@ const CHECKS: &[(&str, Check)] = &[
         let words = &["client-local", "balanced", "random", "least-leaders"];
         word(value, words, "invalid_queue_locator_arg")
     }),
+    (SELECTION, |value| Selection::parse(value).map(drop)),
 ];
+
+impl Selection {
+    fn parse(value: &FieldValue) -> Result<Self, ArgumentFault> {
+        match text(value)? {
+            b"round-robin" => Ok(Self::RoundRobin),
+            b"random" => Ok(Self::Random),
+            b"least-loaded" => Ok(Self::LeastLoaded),
+            other => Err(unsupported("consumer selection", other)),
+        }
+    }
+}
 
 impl QueueKind {
     /// The kind that `x-queue-type` names; without it, or with an empty one, classic.
@@ -155,6 +173,11 @@ impl QueueOptions {
                 .and_then(FieldValue::as_boolean)
                 .unwrap_or(false),
             delivery_limit: delivery_limit(arguments, kind),
+            deduplicates: deduplicates(arguments),
+            selection: arguments
+                .lookup(SELECTION)
+                .and_then(|value| Selection::parse(value).ok())
+                .unwrap_or_default(),
         })
     }
 }
@@ -261,6 +284,14 @@ fn delivery_limit(arguments: &FieldTable, kind: QueueKind) -> Option<u32> {
         (QueueKind::Quorum, Some(..0)) => None,
         (QueueKind::Quorum, Some(limit)) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
     }
+}
+
+/// The plugin does not check this argument's value, and takes the text for the boolean.
+fn deduplicates(arguments: &FieldTable) -> bool {
+    let value = arguments.lookup("x-message-deduplication");
+    value.is_some_and(|value| {
+        value.as_boolean() == Some(true) || value.as_text().is_some_and(|text| **text == *b"true")
+    })
 }
 
 fn duration(arguments: &FieldTable, name: &str) -> Option<Duration> {

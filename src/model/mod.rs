@@ -21,7 +21,7 @@ mod refusal;
 mod table;
 
 pub use access::{Limit, Limits, RateAlgorithm, RateLimits, Right};
-pub use arguments::LONGEST_MS;
+pub use arguments::{DELIVERY_LIMIT, LONGEST_MS};
 pub use batch::{Batch, Entries, Entry, Meaningless, Spans, Targets, entries};
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;
@@ -40,9 +40,12 @@ pub use name::{
 pub use naming::Names;
 pub use options::{
     ConsumerOptions, DeadLetterOptions, ExchangeOptions, Overflow, QueueKind, QueueOptions,
-    VirtualHostOptions,
+    Selection, VirtualHostOptions,
 };
 pub use properties::{Properties, PropertyView, TableOctets};
 pub use ranges::{PositionRange, Ranges};
-pub use refusal::{ArgumentFault, Difference, ExpirationFault, Refusal, Resource, ResourceKind};
+pub use refusal::{
+    ArgumentFault, BindingFault, Difference, ExchangeFault, ExpirationFault, Refusal, Resource,
+    ResourceKind,
+};
 pub use table::{DEEPEST, FieldTable};

@@ -27,6 +27,24 @@ pub struct QueueOptions {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`, or the default of 20 for a quorum queue; none is no limit.
     pub delivery_limit: Option<u32>,
+    /// `x-message-deduplication`: a message is dropped while another with the same
+    /// `x-deduplication-header` is in the queue (RabbitMQ's plugin of that name).
+    pub deduplicates: bool,
+    /// `x-consumer-selection`.
+    pub selection: Selection,
+}
+
+/// `x-consumer-selection`: whose turn it is among consumers of one priority that have room. An
+/// argument that RabbitMQ does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// Each in turn.
+    #[default]
+    RoundRobin,
+    /// Any of them.
+    Random,
+    /// The one that holds the fewest messages.
+    LeastLoaded,
 }
 
 /// `x-queue-type`: which of RabbitMQ's queues it behaves as.

@@ -83,6 +83,10 @@ pub enum Refusal {
     GlobalPrefetchUnsupported(Resource),
     /// The `x-match` of a binding to a headers exchange is none of the four words.
     InvalidHeadersMatch { value: FieldValue },
+    /// An exchange's arguments do not fit its type.
+    UnfitExchange(ExchangeFault),
+    /// A binding does not fit the type of its source.
+    UnfitBinding(BindingFault),
     /// A message's `expiration` is not a number of milliseconds in range.
     InvalidExpiration { value: ShortString, fault: ExpirationFault },
     /// `CC` or `BCC` is not an array.
@@ -155,6 +159,43 @@ pub enum ArgumentFault {
     },
     /// A dead-letter routing key without a dead-letter exchange.
     RoutingKeyWithoutExchange,
+}
+
+/// What is wrong with the arguments of an exchange whose type has some of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExchangeFault {
+    /// Both `hash-header` and `hash-property` are there.
+    HashesTwice,
+    /// `hash-property` names no property that is hashed.
+    UnknownHashProperty(ShortString),
+    /// `x-recent-history-length` is not a positive integer.
+    HistoryLength(FieldValue),
+    /// `x-delayed-type` is `x-delayed-message`.
+    DelaysTwice,
+    /// `x-delayed-type` is missing, or no string.
+    NoDelayedType,
+    /// `x-cache-size` is missing, or not a positive integer.
+    CacheSize,
+    /// `x-cache-ttl` is not a positive integer.
+    CacheTimeToLive,
+    /// `x-cache-persistence` is neither `memory` nor `disk`.
+    CachePersistence,
+}
+
+/// What is wrong with a binding to an exchange whose type has rules for them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BindingFault {
+    /// The binding key is a weight, and this is no integer.
+    WeightNotAnInteger(ShortString),
+    WeightBelowOne,
+    /// The weight is above the greatest.
+    WeightAbove(i64),
+    /// The binding key must be empty.
+    KeyNotEmpty(ShortString),
+    /// Queues of this type do not fit; RabbitMQ's name of the type.
+    QueueKind(&'static str),
+    /// Only a queue may be the destination.
+    NotAQueue,
 }
 
 /// What is wrong with a message's `expiration`.

@@ -234,7 +234,7 @@ fn operate(
             client.delete_queue(&queue, if_unused, if_empty, now).map(counted)
         }
         Operation::PurgeQueue(queue) => client.purge_queue(&queue, now).map(counted),
-        Operation::Bind(binding) => client.bind(binding_of(&binding)).map(|()| Reply::Done),
+        Operation::Bind(binding) => client.bind(binding_of(&binding), now).map(|()| Reply::Done),
         Operation::Unbind(binding) => client.unbind(&binding_of(&binding)).map(|()| Reply::Done),
         Operation::Consume(consume) => {
             client.consume(channel, purpose(consume), now).map(|queue| Reply::Consuming { queue })

@@ -15,6 +15,8 @@ mod documents;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod kept_by_exchanges;
+#[cfg(test)]
 mod lapin_client;
 #[cfg(test)]
 mod lapin_words;

@@ -274,6 +274,8 @@ impl Ledger {
             }
             Effect::DeadLetter { .. } => self.dead += 1,
             Effect::Purged(count) => self.purged += count,
+            Effect::Release { .. } => return Err("no queue delays messages".into()),
+            Effect::Repeated => return Err("no queue drops duplicates".into()),
             Effect::GotNothing | Effect::Refused | Effect::WakeAt(_) | Effect::Delete => {}
         }
         Ok(())

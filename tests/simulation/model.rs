@@ -167,9 +167,11 @@ impl Model {
             Step::Touch => self.last_used = self.now,
             Step::Tick => self.tick(),
             Step::Configure { limits } => {
-                self.limits = limits;
-                self.last_used = self.now;
-                self.trim();
+                if self.setup.options(&self.limits) != self.setup.options(&limits) {
+                    self.limits = limits;
+                    self.last_used = self.now;
+                    self.trim();
+                }
             }
             Step::Advance { .. } | Step::Limit { .. } => unreachable!("not a command"),
         }

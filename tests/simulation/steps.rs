@@ -108,6 +108,7 @@ impl Setup {
             max_priority: self.max_priority,
             single_active_consumer: self.single_active_consumer,
             delivery_limit: limits.delivery_limit,
+            ..QueueOptions::default()
         }
     }
 }

@@ -5,8 +5,8 @@ use super::{
     scratch::is_passed_over,
 };
 use crate::{
-    admin::{answer::Failure, limits, node::Node, permissions::gone, virtual_hosts},
-    broker::Client,
+    admin::{answer::Failure, node::Node, permissions::gone, policies, virtual_hosts},
+    broker::{Client, PolicyKind},
     model::{LogPosition, Refusal},
 };
 
@@ -31,8 +31,12 @@ pub(super) fn apply(node: &dyn Node, plan: Plan) -> Result<LogPosition, Failure>
     for (name, value) in plan.globals {
         note(broker.set_global_parameter(name, value));
     }
-    for (home, new) in plan.limits {
-        note(limits::change_home(broker, &home, |limits| *limits = new));
+    for (home, policy) in plan.policies {
+        let set = broker.set_policy(&home, PolicyKind::User, policy, node.now());
+        note(set.map_err(|missing| policies::gone(&missing))?);
+    }
+    for (home, parameter) in plan.parameters {
+        note(parameter.put(node, &home)?);
     }
     for placed in &plan.exchanges {
         note(declare(node, placed, |client, what| client.declare_exchange(what))?);
@@ -42,7 +46,8 @@ pub(super) fn apply(node: &dyn Node, plan: Plan) -> Result<LogPosition, Failure>
         note(declare(node, placed, |client, what| client.declare_queue(what, now).map(drop))?);
     }
     for placed in &plan.bindings {
-        note(declare(node, placed, |client, what| client.bind(what.clone()))?);
+        let now = node.now();
+        note(declare(node, placed, |client, what| client.bind(what.clone(), now))?);
     }
     Ok(written)
 }

@@ -7,17 +7,15 @@ use crate::{
         answer::Failure,
         fields,
         node::Node,
-        parameters,
+        parameters::{self, Parameter},
         permissions::{self, text},
-        topic_permissions, users, virtual_hosts,
+        policies, topic_permissions, users, virtual_hosts,
     },
     broker::{
-        Binding, Destination, ExchangeDeclaration, PermissionView, QueueDeclaration,
-        TopicPermissionView, User,
+        Binding, Destination, ExchangeDeclaration, PermissionView, Policy, PolicyKind,
+        QueueDeclaration, TopicPermissionView, User,
     },
-    model::{
-        ExchangeName, FieldValue, Limits, QueueName, RoutingKey, ShortString, VirtualHostName,
-    },
+    model::{ExchangeName, FieldValue, QueueName, RoutingKey, ShortString, VirtualHostName},
 };
 
 /// What a document says, by the order in which it is done.
@@ -29,7 +27,8 @@ pub(super) struct Plan {
     pub(super) permissions: Vec<PermissionView>,
     pub(super) topics: Vec<TopicPermissionView>,
     pub(super) globals: Vec<(ShortString, FieldValue)>,
-    pub(super) limits: Vec<(VirtualHostName, Limits)>,
+    pub(super) policies: Vec<(VirtualHostName, Policy)>,
+    pub(super) parameters: Vec<(VirtualHostName, Parameter)>,
     pub(super) exchanges: Vec<Placed<ExchangeDeclaration>>,
     pub(super) queues: Vec<Placed<QueueDeclaration>>,
     pub(super) bindings: Vec<Placed<Binding>>,
@@ -68,7 +67,11 @@ impl Plan {
             reader.read_rights(&mut plan)?;
             plan.globals = reader.each("global_parameters", |_, object| global(object))?;
         }
-        plan.limits = reader.each("parameters", |_, object| reader.parameter(object, &plan))?;
+        plan.policies = reader.each("policies", |_, object| {
+            let policy = policies::read(PolicyKind::User, name(object, "name")?, object)?;
+            Ok((reader.home(object, &plan)?, policy))
+        })?;
+        plan.parameters = reader.each("parameters", |_, object| reader.parameter(object, &plan))?;
         plan.exchanges = reader.each("exchanges", |entry, object| {
             reader.place(entry, object, &plan, exchange(object)?)
         })?;
@@ -130,11 +133,11 @@ impl Reader<'_> {
         &self,
         object: &Object,
         plan: &Plan,
-    ) -> Result<(VirtualHostName, Limits), Failure> {
+    ) -> Result<(VirtualHostName, Parameter), Failure> {
         let home = self.home(object, plan)?;
         let value = object.get("value").unwrap_or(&Value::Null);
-        let limits = parameters::read(text(object, "component")?, text(object, "name")?, value)?;
-        Ok((home, limits))
+        let component = text(object, "component")?;
+        Ok((home, parameters::read(component, text(object, "name")?, value)?))
     }
 
     fn place<T>(

@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    admin::{call::Call, fields, parameters, permissions, topic_permissions, users, virtual_hosts},
-    broker::{Binding, Destination, ExchangeRecord, QueueRecord},
+    admin::{
+        call::Call, fields, parameters, permissions, policies, topic_permissions, users,
+        virtual_hosts,
+    },
+    broker::{Binding, Destination, ExchangeRecord, PolicyKind, QueueRecord},
     model::VirtualHostName,
 };
 
@@ -55,11 +58,13 @@ fn head(call: &Call, format: &str) -> Value {
     })
 }
 
-fn in_homes(call: &Call, homes: &[VirtualHostName]) -> [(&'static str, Vec<Value>); 4] {
-    let mut sections = ["parameters", "exchanges", "queues", "bindings"].map(|name| (name, vec![]));
-    let [parameters, exchanges, queues, bindings] = &mut sections;
+fn in_homes(call: &Call, homes: &[VirtualHostName]) -> [(&'static str, Vec<Value>); 5] {
+    let names = ["policies", "parameters", "exchanges", "queues", "bindings"];
+    let mut sections = names.map(|name| (name, vec![]));
+    let [policies_found, parameters, exchanges, queues, bindings] = &mut sections;
     for home in homes {
         let broker = call.broker();
+        policies_found.1.extend(policies::in_home(call, home, PolicyKind::User));
         parameters.1.extend(parameters::in_home(call, home));
         let all = broker.exchanges(home).unwrap_or_default();
         let own = all.iter().filter(|exchange| !exchange.name.starts_with(b"amq."));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::document::{Placed, Plan, in_entry};
 use crate::{
-    admin::{answer::Failure, node::Node},
+    admin::{answer::Failure, node::Node, parameters::Parameter},
     broker::topology::{Change, Declared, Topology},
     model::{ConnectionId, Limit, QueueId, Refusal, VirtualHostName},
 };
@@ -86,9 +86,12 @@ fn check_limits(node: &dyn Node, plan: &Plan) -> Result<(), Failure> {
         }
     }
     for (home, added) in new {
-        let planned = plan.limits.iter().rfind(|(name, _)| name == home);
+        let planned = plan.parameters.iter().rev().find_map(|(name, parameter)| match parameter {
+            Parameter::Limits(limits) if name == home => Some(limits),
+            Parameter::Limits(_) | Parameter::OperatorPolicy(_) => None,
+        });
         let limit = match planned {
-            Some((_, limits)) => limits.most(Limit::Queues),
+            Some(limits) => limits.most(Limit::Queues),
             None => {
                 let options = node.broker().virtual_host_options(home);
                 options.and_then(|options| options.limits.most(Limit::Queues))

@@ -207,7 +207,7 @@ fn topic_permissions_speak_of_routing_keys() {
         let (source, to) = (ExchangeName::from_static("x"), QueueName::from_static("q"));
         let to = Destination::Queue(to);
         let key = RoutingKey::from_static(key);
-        client.bind(Binding::new(&source, &to, &key, &FieldTable::default()))
+        client.bind(Binding::new(&source, &to, &key, &FieldTable::default()), Moment::default())
     };
     assert_eq!(bind(&mut client, "all.#"), Ok(()));
     assert_eq!(bind(&mut client, "#"), Err(denied(Right::Read, "#")));

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::Client;
-use crate::model::{ChannelNumber, Confirmed, LogPosition};
+use super::{Client, routes::Route};
+use crate::model::{Batch, ChannelNumber, Confirmed, LogPosition, Published};
 
 /// Publications whose records are on their way to the disk, in the order of the records.
 #[derive(Debug, Default)]
@@ -31,6 +31,29 @@ impl Confirming {
 }
 
 impl Client {
+    /// Confirms what went nowhere: at once, or when the message that it repeats is safe.
+    pub(super) fn confirm_dropped(
+        &mut self,
+        route: &Route,
+        channel: ChannelNumber,
+        number: u64,
+        said: &mut Vec<Published>,
+    ) {
+        if let (Some(annex), Some(journal)) = (route.repeats, &self.broker.journal) {
+            let mut batch = Batch::default();
+            // Changes nothing, but comes after that message.
+            batch.settle(annex, &[]);
+            let written = journal.append(&mut batch);
+            if written == LogPosition::NEVER {
+                said.push(Published::Rejected { channel, number });
+            } else {
+                self.confirming.wait(written, channel, number);
+            }
+            return;
+        }
+        said.push(Published::Confirmed { channel, number });
+    }
+
     /// What must be durable for the next confirm, if any waits.
     pub fn next_awaited_confirm(&self) -> Option<LogPosition> {
         self.confirming.0.front().map(|(written, _)| *written)

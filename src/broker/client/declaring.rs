@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Client, replies};
 use crate::{
     broker::{
-        hosted::{Counts, Hosted},
+        hosted::{Configuration, Counts, Hosted},
+        queue::Restored,
         routing::Binding,
         topology::{self, Change, Declared, ExchangeDeclaration, QueueDeclaration, Topology},
     },
@@ -88,12 +89,10 @@ impl Client {
                     Declared::New(record) => {
                         may_be_new.clone()?;
                         let change = Change::QueueDeclared(Arc::clone(&record));
-                        let hosted = Arc::new(Hosted::new(
-                            record,
-                            Arc::clone(&home),
-                            self.broker.journal.clone(),
-                            now,
-                        ));
+                        let configuration = Configuration::of(&record, topology);
+                        let hosted = Hosted::new(record, Arc::clone(&home), configuration, now);
+                        let journal = self.broker.journal.clone();
+                        let hosted = Arc::new(hosted.kept_in(journal, Restored::default()));
                         self.broker.host(&hosted);
                         Ok((Some(hosted), vec![change]))
                     }
@@ -185,10 +184,16 @@ impl Client {
     ///
     /// # Errors
     /// When one of the two is not there, or may not be used so.
-    pub fn bind(&mut self, binding: Binding) -> Result<(), Refusal> {
+    pub fn bind(&mut self, binding: Binding, now: Moment) -> Result<(), Refusal> {
         self.may_bind(&binding)?;
-        let id = self.id;
-        self.change(|topology| topology.bind(binding, id).map(one))
+        let (id, broker) = (self.id, Arc::clone(&self.broker));
+        let replay = self.change(|topology| {
+            let change = topology.bind(binding.clone(), id)?;
+            let replay = change.as_ref().map(|_| broker.replay(topology, &binding, now));
+            Ok((replay.unwrap_or_default(), change.into_iter().collect()))
+        })?;
+        self.await_position(broker.finish_replay(replay, now));
+        Ok(())
     }
 
     /// Removes a binding; one that is not there counts as removed.
@@ -205,7 +210,7 @@ impl Client {
         &mut self,
         decide: impl FnOnce(&Topology) -> Result<(T, Vec<Change>), Refusal>,
     ) -> Result<T, Refusal> {
-        let (result, position) = self.home().change(decide)?;
+        let (result, position) = self.broker.change(self.home(), decide)?;
         self.await_position(position);
         Ok(result)
     }

@@ -30,6 +30,7 @@ use super::{
     hosted::Hosted,
     ports::Outbox,
     presence::{Present, Room},
+    routing::Draws,
     virtual_host::VirtualHost,
 };
 use crate::model::{
@@ -47,6 +48,8 @@ pub struct Client {
     from_here: bool,
     /// Draws the names that nobody may guess.
     names: Names,
+    /// Chance for the exchanges that choose by it.
+    draws: Draws,
     user: ShortString,
     grants: Grants,
     /// Acts for the node's operator: there is no right that it needs.
@@ -79,6 +82,7 @@ impl Client {
             outbox,
             from_here,
             names: Names::new(entropy),
+            draws: Draws::of_secret(entropy),
             user: ShortString::default(),
             grants: Grants::default(),
             is_unrestricted: false,

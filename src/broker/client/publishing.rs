@@ -9,6 +9,7 @@ use super::{
 use crate::{
     broker::{
         Broker, PERSISTENT,
+        annexes::Chances,
         expiration::parse_expiration,
         hosted::{Fate, Hosted, Together},
         queue::Arrival,
@@ -104,7 +105,7 @@ impl Client {
                 continue;
             }
             let transactional = publication.transactional;
-            match self.routed(publication) {
+            match self.routed(publication, now) {
                 Ok(routed) if transactional => {
                     self.transactions.entry(channel).or_default().push(routed);
                 }
@@ -137,11 +138,13 @@ impl Client {
         let mut together = Together::lock(&queues, broker.journal.as_ref(), broker.around(now));
         let (mut unroutable, mut refused) = (Vec::new(), false);
         for Routed { mandatory, arrival, route, .. } in publications {
+            let taken = route.is_routed || broker.replies.deliver(&arrival.message);
+            if mandatory && !taken {
+                unroutable.push(arrival.message.clone());
+            }
             if !route.queues.is_empty() {
                 let joins = |id| route.queues.iter().any(|hosted| hosted.record.id == id);
                 refused |= together.enqueue(arrival, joins, now).refused;
-            } else if !broker.replies.deliver(&arrival.message) && mandatory {
-                unroutable.push(arrival.message);
             }
         }
         for Settlement { queue, positions, outcome } in settlements {
@@ -157,7 +160,7 @@ impl Client {
     }
 
     /// Checks a publication, in the order in which RabbitMQ 4.x checks, and finds its route.
-    fn routed(&mut self, publication: Publication) -> Result<Routed, Refusal> {
+    fn routed(&mut self, publication: Publication, now: Moment) -> Result<Routed, Refusal> {
         let Publication { channel, message, mandatory, confirm, .. } = publication;
         let view = PropertyView::of(message.properties());
         let is_plain = view.is_ok_and(|view| view.headers.is_none());
@@ -190,7 +193,7 @@ impl Client {
         user_id.unwrap_or(Ok(()))?;
         let route = match cached {
             Some(route) => route,
-            None => self.find_route(&message, &further_keys, version),
+            None => self.find_route(&message, &further_keys, version, now),
         };
         if wants_reply {
             message = self.with_reply_name(channel, &message);
@@ -217,11 +220,16 @@ impl Client {
         message: &Message,
         further_keys: &[LongString],
         version: RouteVersion,
+        now: Moment,
     ) -> Arc<Route> {
         let mut ids = Vec::new();
-        let basis = self.home().topology().route(message, further_keys, &mut ids);
-        let route = Arc::new(Route { queues: self.broker.queues(&ids) });
-        if basis == Some(Basis::Address) {
+        let home = Arc::clone(self.home());
+        let mut present = Chances { broker: &self.broker, draws: &mut self.draws, now };
+        let routing = home.topology().route(message, further_keys, &mut present, &mut ids);
+        let is_routed = routing.is_some_and(|routing| routing.is_routed);
+        let repeats = routing.and_then(|routing| routing.repeats);
+        let route = Arc::new(Route { queues: self.broker.queues(&ids), is_routed, repeats });
+        if routing.is_some_and(|routing| routing.basis == Basis::Address) {
             self.routes.remember(message, version, &route);
         }
         route
@@ -230,13 +238,18 @@ impl Client {
     /// Adds a publication to the run, which is enqueued first if it would go too many ways.
     fn add(&mut self, routed: Routed, run: &mut Run, said: &mut Vec<Published>, now: Moment) {
         let Routed { channel, mandatory, confirm, arrival, route } = routed;
-        if route.queues.is_empty() {
+        if !route.is_routed {
             self.finish(run, said, now);
             let taken = self.broker.replies.deliver(&arrival.message);
             if mandatory && !taken {
-                said.push(Published::Unroutable { channel, message: arrival.message });
+                let message = arrival.message.clone();
+                said.push(Published::Unroutable { channel, message });
             }
-            said.extend(confirm.map(|number| Published::Confirmed { channel, number }));
+        }
+        if route.queues.is_empty() {
+            if let Some(number) = confirm {
+                self.confirm_dropped(&route, channel, number, said);
+            }
             return;
         }
         let known = run.routes.iter().rposition(|known| Arc::ptr_eq(known, &route));

@@ -4,12 +4,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::super::hosted::Hosted;
-use crate::model::Message;
+use crate::model::{Message, QueueId};
 
 /// Where messages of one address go.
 #[derive(Debug, Default)]
 pub(super) struct Route {
     pub(super) queues: Vec<Arc<Hosted>>,
+    /// Not only what exchanges keep for themselves is among them.
+    pub(super) is_routed: bool,
+    /// Where the key is kept of a message that was dropped for being a duplicate.
+    pub(super) repeats: Option<QueueId>,
 }
 
 /// Routes by exchange and routing key, which the user may take. Holds only routes that depend on

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::Key;
+use crate::broker::policy::PolicyFaults;
 use crate::model::{Malformed, QueueId, Refusal};
 
 /// A fact that cannot be what was written: nothing is built from facts of which one is like this.
@@ -23,6 +24,8 @@ pub(super) enum Fault {
     Arguments(Malformed),
     #[error("its arguments are refused: {0:?}")]
     Refused(Refusal),
+    #[error("{0}")]
+    Policy(PolicyFaults),
     #[error("no queue has the number {0}")]
     NoQueueHasNumber(QueueId),
     #[error("another queue has the number {0}")]

@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use super::put_table;
 use crate::{
-    broker::routing::{Binding, Destination},
+    broker::{
+        policy::PolicyKind,
+        routing::{Binding, Destination},
+    },
     model::{
         Batch, ExchangeName, FieldTable, QueueName, RoutingKey, ShortString, VirtualHostName,
         compact::{Reader, put_octets},
@@ -24,6 +27,7 @@ pub(in crate::broker) enum Key {
     Permission(ShortString, VirtualHostName),
     TopicPermission(ShortString, VirtualHostName, ExchangeName),
     GlobalParameter(ShortString),
+    Policy(VirtualHostName, PolicyKind, ShortString),
 }
 
 const VIRTUAL_HOST: u8 = 1;
@@ -34,6 +38,8 @@ const USER: u8 = 5;
 const PERMISSION: u8 = 6;
 const TOPIC_PERMISSION: u8 = 7;
 const GLOBAL_PARAMETER: u8 = 8;
+const POLICY: u8 = 9;
+const OPERATOR_POLICY: u8 = 10;
 
 const TO_QUEUE: u8 = 1;
 const TO_EXCHANGE: u8 = 2;
@@ -56,6 +62,12 @@ impl Key {
                 put_parts(&mut octets, TOPIC_PERMISSION, [user, home, exchange]);
             }
             Self::GlobalParameter(name) => put_parts(&mut octets, GLOBAL_PARAMETER, [name]),
+            Self::Policy(home, PolicyKind::User, name) => {
+                put_parts(&mut octets, POLICY, [home, name]);
+            }
+            Self::Policy(home, PolicyKind::Operator, name) => {
+                put_parts(&mut octets, OPERATOR_POLICY, [home, name]);
+            }
             Self::Binding(home, binding) => {
                 put_parts(&mut octets, BINDING, [home, &binding.source]);
                 let (kind, destination): (_, &ShortString) = match &binding.destination {
@@ -83,6 +95,10 @@ impl Key {
                 Self::TopicPermission(user, home, name(&mut reader)?)
             }
             GLOBAL_PARAMETER => Self::GlobalParameter(name(&mut reader)?),
+            POLICY => Self::Policy(name(&mut reader)?, PolicyKind::User, name(&mut reader)?),
+            OPERATOR_POLICY => {
+                Self::Policy(name(&mut reader)?, PolicyKind::Operator, name(&mut reader)?)
+            }
             BINDING => {
                 let home = name(&mut reader)?;
                 let source = name(&mut reader)?;
@@ -118,6 +134,12 @@ impl fmt::Display for Key {
                 write!(to, "in vhost '{home}'")
             }
             Self::GlobalParameter(name) => write!(to, "global parameter '{name}'"),
+            Self::Policy(home, PolicyKind::User, name) => {
+                write!(to, "policy '{name}' in vhost '{home}'")
+            }
+            Self::Policy(home, PolicyKind::Operator, name) => {
+                write!(to, "operator policy '{name}' in vhost '{home}'")
+            }
             Self::Binding(home, binding) => {
                 let Binding { source, destination, routing_key, .. } = &**binding;
                 let (kind, destination): (_, &ShortString) = match destination {

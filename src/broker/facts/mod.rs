@@ -7,6 +7,7 @@
 mod access;
 mod fault;
 mod key;
+mod policy;
 mod rebuilt;
 #[cfg(test)]
 mod tests;
@@ -20,8 +21,9 @@ use self::fault::Fault;
 pub(super) use self::{key::Key, rebuilt::Rebuilt};
 use super::{
     access::{Permission, TopicPermission, User},
+    policy::{Policy, PolicyKind},
     ports::Journal,
-    routing::{Binding, ExchangeKind},
+    routing::{Binding, ExchangeKind, Plan},
     topology::{self, ExchangeRecord, QueueRecord},
 };
 use crate::model::{
@@ -43,6 +45,7 @@ pub(super) enum Fact {
     TopicPermission(ShortString, VirtualHostName, ExchangeName, TopicPermission),
     /// Something that tools keep here for the whole cluster.
     GlobalParameter(ShortString, FieldValue),
+    Policy(VirtualHostName, PolicyKind, Arc<Policy>),
 }
 
 /// The first octet of every value.
@@ -53,6 +56,7 @@ const VALUE: &str = "value";
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
+const ANNEXED: u8 = 4;
 
 /// Appends what was gathered, if there is a journal and anything to append.
 pub(super) fn append(journal: Option<&dyn Journal>, batch: &mut Batch) -> LogPosition {
@@ -89,6 +93,9 @@ impl Fact {
                 Key::TopicPermission(user.clone(), home.clone(), exchange.clone())
             }
             Self::GlobalParameter(name, _) => Key::GlobalParameter(name.clone()),
+            Self::Policy(home, kind, policy) => {
+                Key::Policy(home.clone(), *kind, policy.name.clone())
+            }
         }
     }
 
@@ -100,7 +107,12 @@ impl Fact {
             Self::Exchange(_, exchange) => {
                 put_octets(&mut value, exchange.kind.as_str().as_bytes());
                 let internal = if exchange.internal { INTERNAL } else { 0 };
-                value.push(auto_delete(exchange.auto_delete) | internal);
+                let annexed = if exchange.annexes.is_empty() { 0 } else { ANNEXED };
+                value.push(auto_delete(exchange.auto_delete) | internal | annexed);
+                if annexed != 0 {
+                    put_varint(&mut value, exchange.annexes.len() as u64);
+                    exchange.annexes.iter().for_each(|annex| put_varint(&mut value, annex.0));
+                }
                 put_table(&mut value, &exchange.arguments);
             }
             Self::Queue(_, queue) => {
@@ -112,6 +124,7 @@ impl Fact {
             Self::Permission(.., permission) => access::put_permission(&mut value, permission),
             Self::TopicPermission(.., held) => access::put_topic_permission(&mut value, held),
             Self::GlobalParameter(_, parameter) => put_value(&mut value, parameter),
+            Self::Policy(.., policy) => policy::put(&mut value, policy),
         }
         value
     }
@@ -155,6 +168,10 @@ fn read_value(key: Key, value: &Bytes) -> Result<Fact, Fault> {
             let queue = read_queue(&home, name, &rest)?;
             Ok(Fact::Queue(home, Arc::new(queue)))
         }
+        Key::Policy(home, kind, name) => {
+            let policy = policy::read(kind, name, &rest)?;
+            Ok(Fact::Policy(home, kind, Arc::new(policy)))
+        }
         Key::User(name) => {
             let user = access::read_user(&rest).ok_or(Fault::Meaningless)?;
             Ok(Fact::User(name, user))
@@ -187,10 +204,15 @@ fn read_exchange(
     let mut reader = Reader::new(value);
     let kind = reader.octets().ok_or(Fault::Meaningless)?;
     let kind = ExchangeKind::parse(kind).ok_or(Fault::Meaningless)?;
-    let flags = read_flags(&mut reader, AUTO_DELETE | INTERNAL)?;
+    let flags = read_flags(&mut reader, AUTO_DELETE | INTERNAL | ANNEXED)?;
+    let annexes = if flags & ANNEXED != 0 { read_annexes(&mut reader)? } else { Vec::new() };
     let arguments = read_table(value, reader)?;
     let resource = topology::exchange_resource(home, &name);
     let options = ExchangeOptions::parse(&resource, &arguments).map_err(Fault::Refused)?;
+    let plan = Plan::parse(&resource, kind, &arguments).map_err(Fault::Refused)?;
+    if plan.annexes().len() != annexes.len() {
+        return Err(Fault::Meaningless);
+    }
     Ok(ExchangeRecord {
         name,
         kind,
@@ -199,6 +221,8 @@ fn read_exchange(
         internal: flags & INTERNAL != 0,
         arguments,
         options,
+        plan,
+        annexes,
     })
 }
 
@@ -208,10 +232,7 @@ fn read_queue(
     value: &Bytes,
 ) -> Result<QueueRecord, Fault> {
     let mut reader = Reader::new(value);
-    let id = QueueId(reader.varint().ok_or(Fault::Meaningless)?);
-    if id == QueueId(0) || id == id.spilled() {
-        return Err(Fault::NoQueueHasNumber(id));
-    }
+    let id = read_number(&mut reader)?;
     let flags = read_flags(&mut reader, AUTO_DELETE)?;
     let arguments = read_table(value, reader)?;
     let resource = topology::queue_resource(home, &name);
@@ -224,7 +245,22 @@ fn read_queue(
         owner: None,
         arguments,
         options,
+        annex: None,
     })
+}
+
+/// More than two are never asked for.
+fn read_annexes(reader: &mut Reader<'_>) -> Result<Vec<QueueId>, Fault> {
+    let count = reader.varint().filter(|count| (1..=2).contains(count));
+    (0..count.ok_or(Fault::Meaningless)?).map(|_| read_number(reader)).collect()
+}
+
+fn read_number(reader: &mut Reader<'_>) -> Result<QueueId, Fault> {
+    let id = QueueId(reader.varint().ok_or(Fault::Meaningless)?);
+    if id == QueueId(0) || id == id.spilled() {
+        return Err(Fault::NoQueueHasNumber(id));
+    }
+    Ok(id)
 }
 
 fn read_flags(reader: &mut Reader<'_>, known: u8) -> Result<u8, Fault> {

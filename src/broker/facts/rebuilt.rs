@@ -30,10 +30,19 @@ impl Rebuilt {
     /// Builds everything, or says which fact is at fault.
     pub(in crate::broker) fn from_facts(facts: &BTreeMap<Bytes, Bytes>) -> Result<Self, BadFact> {
         let mut rebuilt = Self::default();
+        let mut policies = BTreeMap::<_, Vec<_>>::new();
         for (key, value) in facts {
             let fact = Fact::read(key, value)?;
             let key = fact.key();
+            if let Fact::Policy(home, kind, policy) = &fact {
+                policies.entry(home.clone()).or_default().push((*kind, Arc::clone(policy)));
+            }
             rebuilt.add(fact).map_err(|fault| BadFact::new(&key, fault))?;
+        }
+        for (home, policies) in policies {
+            if let Some(topology) = rebuilt.topologies.get_mut(&home) {
+                topology.restore_policies(policies);
+            }
         }
         Ok(rebuilt)
     }
@@ -55,14 +64,14 @@ impl Rebuilt {
                 if exchange.name.is_empty() || topology.exchange(&exchange.name).is_some() {
                     return Err(Fault::Predeclared);
                 }
+                let annexes = exchange.annexes.clone();
                 topology.apply(&Change::ExchangeDeclared(exchange));
+                annexes.into_iter().try_for_each(|annex| self.number(annex))?;
             }
             Fact::Queue(home, queue) => {
                 let id = queue.id;
                 self.topology(&home)?.apply(&Change::QueueDeclared(queue));
-                if !self.numbers.insert(id) {
-                    return Err(Fault::SameNumber(id));
-                }
+                self.number(id)?;
             }
             Fact::Binding(home, binding) => {
                 let topology = self.topology(&home)?;
@@ -82,8 +91,14 @@ impl Rebuilt {
                 self.others.push(fact);
             }
             Fact::GlobalParameter(..) => self.others.push(fact),
+            // All of them are taken up at once, in the end.
+            Fact::Policy(home, ..) => drop(self.topology(&home)?),
         }
         Ok(())
+    }
+
+    fn number(&mut self, id: QueueId) -> Result<(), Fault> {
+        if self.numbers.insert(id) { Ok(()) } else { Err(Fault::SameNumber(id)) }
     }
 
     fn topology(&mut self, name: &VirtualHostName) -> Result<&mut Topology, Fault> {

@@ -14,8 +14,8 @@ use super::*;
 use crate::{
     broker::{
         Broker, Client, Directory, ExchangeDeclaration, Hashing, Origins, PasswordHash,
-        QueueDeclaration, TopicPermissionView,
-        routing::Destination,
+        PolicyDraft, QueueDeclaration, TopicPermissionView,
+        routing::{Destination, Plan},
         tests::{Nowhere, client_of, origins},
         topology::Topology,
     },
@@ -115,6 +115,17 @@ impl Node {
     fn home(&self) -> Arc<crate::broker::virtual_host::VirtualHost> {
         self.broker.virtual_host(&HOME).expect("the virtual host exists")
     }
+}
+
+fn policy(kind: PolicyKind, pattern: &str, length: i64) -> Policy {
+    let draft = PolicyDraft {
+        name: ShortString::from_static("p"),
+        pattern: pattern.into(),
+        apply_to: "queues".into(),
+        priority: FieldValue::Int64(-3),
+        definition: table([("max-length", FieldValue::Int64(length))]),
+    };
+    Policy::parse(kind, draft).expect("a valid policy")
 }
 
 fn guest(password: &[u8]) -> User {

@@ -1,5 +1,6 @@
 //! A queue at home: the machine behind its lock, the ways to its consumers, and what it asked for.
 
+mod configuration;
 mod marks;
 mod together;
 mod view;
@@ -10,21 +11,25 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-pub(super) use self::together::{Fate, Together};
+pub(super) use self::{
+    configuration::Configuration,
+    together::{Fate, Together},
+};
 
 use self::marks::Marks;
 use super::{
-    courier::{Courier, Letter},
+    courier::{Cause, Courier, Letter},
     dead_letter::with_header,
     ports::{Journal, Outbox, Timer},
     queue::{Command, Effect, Kept, Queue, Restored, Shelf, Subscription},
+    routing::Claim,
     topology::{self, QueueRecord},
     views::Subscriber,
     virtual_host::VirtualHost,
 };
 use crate::model::{
     Batch, ConnectionId, ConsumerId, Delivery, FieldValue, LogPosition, Message, Moment, Position,
-    QueueKind, Refusal, Resource, ShortString,
+    QueueKind, QueueOptions, Refusal, Resource, ShortString,
 };
 
 /// Room for so many effects is kept between calls. More are rare: all of a long queue has expired.
@@ -55,6 +60,8 @@ struct State {
     marks: Marks,
     /// Messages had been written to save memory when its life ended.
     has_spilled: bool,
+    /// The version of the topology that its options are from.
+    configured: u64,
     /// The queue has been deleted: nothing is delivered, published or attached any more.
     gone: bool,
 }
@@ -71,7 +78,7 @@ struct Way {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub(super) struct Aftermath {
-    /// Something died here: the courier has work.
+    /// Something died or became due here: the courier has work.
     pub(super) deaths: bool,
     /// The queue's life is over: delete it.
     pub(super) over: bool,
@@ -122,36 +129,33 @@ impl Hosted {
     pub(super) fn new(
         record: Arc<QueueRecord>,
         home: Arc<VirtualHost>,
-        journal: Option<Arc<dyn Journal>>,
+        configuration: Configuration,
         now: Moment,
     ) -> Self {
-        Self::restored(record, home, journal, Restored::default(), now)
-    }
-
-    /// A queue with what a restart has found of it.
-    pub(super) fn restored(
-        record: Arc<QueueRecord>,
-        home: Arc<VirtualHost>,
-        journal: Option<Arc<dyn Journal>>,
-        restored: Restored,
-        now: Moment,
-    ) -> Self {
-        let mut queue = empty_queue(&record, now);
-        if let Some(journal) = &journal {
-            let shelf = Shelf::new(Arc::clone(journal), record.id);
-            queue = queue.kept_on(shelf, record.durable).restored(restored);
-        }
+        let Configuration { options, version } = configuration;
         let state = State {
-            queue,
+            queue: empty_queue(&record, options, now),
             consumers: BTreeMap::new(),
             ways: BTreeMap::new(),
             effects: Vec::new(),
             served: Vec::new(),
             marks: Marks::default(),
             has_spilled: false,
+            configured: version,
             gone: false,
         };
-        Self { record, home, journal, state: Mutex::new(state) }
+        Self { record, home, journal: None, state: Mutex::new(state) }
+    }
+
+    /// The same queue, of which a journal keeps what must survive, with what a restart has found of
+    /// it.
+    pub(super) fn kept_in(self, journal: Option<Arc<dyn Journal>>, restored: Restored) -> Self {
+        let Some(journal) = journal else { return self };
+        let Self { record, home, state, .. } = self;
+        let mut state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let shelf = Shelf::new(Arc::clone(&journal), record.id);
+        state.queue = state.queue.kept_on(shelf, record.durable).restored(restored);
+        Self { record, home, journal: Some(journal), state: Mutex::new(state) }
     }
 
     /// Names the queue in a refusal.
@@ -167,6 +171,32 @@ impl Hosted {
         }
         state.apply(command, around.now);
         self.conclude(&mut state, around)
+    }
+
+    /// Gives the queue the options of a version of its topology, if it does not have later ones;
+    /// when they are what it has, nothing happens to it.
+    pub(super) fn configure(
+        &self,
+        options: &QueueOptions,
+        version: u64,
+        around: Surroundings<'_>,
+    ) -> Aftermath {
+        let mut state = self.lock();
+        if state.gone || version <= state.configured {
+            return Aftermath::default();
+        }
+        state.configured = version;
+        if state.queue.options() == options {
+            return Aftermath::default();
+        }
+        // What has expired by now has died under the old options, and goes their way.
+        state.apply(Command::Tick, around.now);
+        let before = self.conclude(&mut state, around);
+        if state.gone {
+            return before;
+        }
+        state.apply(Command::Configure(Box::new(options.clone())), around.now);
+        before.and(self.conclude(&mut state, around))
     }
 
     /// Messages below a position can be read from disk now.
@@ -303,6 +333,26 @@ impl Hosted {
         state.has_spilled || state.queue.has_spilled()
     }
 
+    /// Whether an annex sees a key for the first time.
+    pub(super) fn claim(&self, claim: Claim, now: Moment) -> bool {
+        self.lock().queue.claim(claim, now)
+    }
+
+    /// The last messages that an annex has kept.
+    pub(super) fn recent(&self) -> Vec<Message> {
+        self.lock().queue.recent()
+    }
+
+    /// How much an annex keeps.
+    pub(super) fn annexed_count(&self) -> u64 {
+        self.lock().queue.annexed_count()
+    }
+
+    /// An annex is gone with its exchange.
+    pub(super) fn close(&self) {
+        self.finish(&mut self.lock(), Moment::default());
+    }
+
     /// Whether the queue's life has ended.
     pub(super) fn is_gone(&self) -> bool {
         self.lock().gone
@@ -383,7 +433,8 @@ impl Hosted {
     fn finish(&self, state: &mut State, now: Moment) {
         state.end();
         state.has_spilled = state.queue.has_spilled();
-        state.queue = empty_queue(&self.record, now);
+        let Self { record, .. } = self;
+        state.queue = Queue::new(record.options.clone(), record.auto_delete, now);
     }
 
     fn carry_out_one(
@@ -405,15 +456,38 @@ impl Hosted {
                 way.deliveries.push(Delivery { consumer, queue, position, redelivered, message });
             }
             Effect::DeadLetter { message, reason, from } => {
-                let (queue, home) = (Arc::clone(&self.record), Arc::clone(&self.home));
-                around.courier.receive(Letter { message, reason, from, queue, home });
+                let Some(way) = state.queue.options().dead_letter.clone() else {
+                    // It died just before its queue was told to have no dead letters.
+                    self.drop_dead(from);
+                    return aftermath;
+                };
+                around.courier.receive(self.letter(message, Cause::Death(reason, way), from));
+                aftermath.deaths = true;
+            }
+            Effect::Release { message, from } => {
+                around.courier.receive(self.letter(message, Cause::Due, from));
                 aftermath.deaths = true;
             }
             Effect::WakeAt(moment) => around.timer.wake_at(moment, self.record.id),
             Effect::Delete => aftermath.over = true,
-            Effect::GotNothing | Effect::Got { .. } | Effect::Refused | Effect::Purged(_) => {}
+            Effect::GotNothing | Effect::Got { .. } | Effect::Refused => {}
+            Effect::Purged(_) | Effect::Repeated => {}
         }
         aftermath
+    }
+
+    /// A message that died here goes nowhere.
+    fn drop_dead(&self, from: Option<Position>) {
+        if let (Some(from), Some(journal)) = (from, &self.journal) {
+            let mut batch = Batch::default();
+            batch.settle(self.record.id, &[from.into()]);
+            journal.append(&mut batch);
+        }
+    }
+
+    fn letter(&self, message: Message, cause: Cause, from: Option<Position>) -> Letter {
+        let (queue, home) = (Arc::clone(&self.record), Arc::clone(&self.home));
+        Letter { message, cause, from, queue, home }
     }
 
     /// The message as a quorum queue delivers it again: with the count of its failed deliveries.
@@ -426,8 +500,13 @@ impl Hosted {
     }
 }
 
-fn empty_queue(record: &QueueRecord, now: Moment) -> Queue {
-    Queue::new(record.options.clone(), record.auto_delete, now)
+/// A queue, or an annex of an exchange, with nothing in it.
+fn empty_queue(record: &QueueRecord, options: QueueOptions, now: Moment) -> Queue {
+    let queue = Queue::new(options, record.auto_delete, now);
+    match &record.annex {
+        Some(annex) => queue.annexed(&annex.plan),
+        None => queue,
+    }
 }
 
 impl State {

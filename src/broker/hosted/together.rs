@@ -39,6 +39,14 @@ pub(in crate::broker) struct Fate {
     pub(in crate::broker) awaited: bool,
 }
 
+/// What a queue says to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Accepted,
+    Refused,
+    Repeated,
+}
+
 impl<'a> Together<'a> {
     /// Locks queues, which must come in the order of their numbers, each once.
     pub(in crate::broker) fn lock(
@@ -85,8 +93,14 @@ impl<'a> Together<'a> {
             // The last one gets the message itself.
             let own = if next.is_some() { arrival.clone() } else { arrival.take() };
             let Some(own) = own else { break };
-            let (refused, arrived) = member.enqueue(own, now);
-            fate.refused |= refused;
+            let (answer, arrived) = member.enqueue(own, now);
+            fate.refused |= answer == Answer::Refused;
+            if answer == Answer::Repeated && self.journal.is_some() && member.hosted.record.durable
+            {
+                // Changes nothing, but comes after the message that it repeats.
+                self.batch.settle(member.hosted.record.id, &[]);
+                fate.awaited = true;
+            }
             if let Some((queue, position, deadline)) = arrived {
                 fate.awaited |= !queue.is_spilled();
                 self.arrived.push((queue, position, deadline));
@@ -168,23 +182,26 @@ impl<'a> Together<'a> {
 }
 
 impl Member<'_> {
-    /// Whether the queue refused the message, and what must be written of it if not.
+    /// What the queue said to the message, and what must be written of it.
     #[inline]
     fn enqueue(
         &mut self,
         arrival: Arrival,
         now: Moment,
-    ) -> (bool, Option<(QueueId, Position, Option<Moment>)>) {
+    ) -> (Answer, Option<(QueueId, Position, Option<Moment>)>) {
         let before = self.state.effects.len();
         self.state.apply(Command::Enqueue(arrival), now);
-        let refused =
-            self.state.effects[before..].iter().any(|effect| matches!(effect, Effect::Refused));
+        let answer = self.state.effects[before..].iter().find_map(|effect| match effect {
+            Effect::Refused => Some(Answer::Refused),
+            Effect::Repeated => Some(Answer::Repeated),
+            _ => None,
+        });
         let arrived = self.state.queue.changes().take_arrived();
         let id = self.hosted.record.id;
         let arrived = arrived.map(|arrived| match arrived.kept {
             Kept::Spilled => (id.spilled(), arrived.position, arrived.deadline),
             Kept::Durable | Kept::InMemory => (id, arrived.position, arrived.deadline),
         });
-        (refused, arrived)
+        (answer.unwrap_or(Answer::Accepted), arrived)
     }
 }

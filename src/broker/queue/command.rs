@@ -90,12 +90,18 @@ pub enum Effect {
     /// The answer to [`Command::Enqueue`] when there is no room and the overflow rule is to refuse.
     /// No effect of this kind means that the message was accepted.
     Refused,
+    /// The answer to [`Command::Enqueue`] when a message with the same key is in the queue: this
+    /// one is dropped, and may be confirmed when the other is safe.
+    Repeated,
     /// The answer to [`Command::Purge`]: so many messages were dropped.
     Purged(u64),
     /// A message died here: route it to the dead-letter exchange. Only emitted when one is set. A
     /// durable one is still written as being here: it leaves its place with the record that brings
     /// it to where it goes.
     DeadLetter { message: Message, reason: DeathReason, from: Option<Position> },
+    /// A message's delay is over: route it. One that is durable leaves its place as a dead letter
+    /// does.
+    Release { message: Message, from: Option<Position> },
     /// Wake the queue with [`Command::Tick`] at this moment, if it was not asked already.
     WakeAt(Moment),
     /// The last consumer of an auto-delete queue has gone, or `x-expires` has passed: delete it.

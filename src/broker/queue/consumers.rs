@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{command::Subscription, unacked::Holder};
-use crate::model::{ChannelCredit, ConsumerId, DELIVERY_OVERHEAD, QueueKind, QueueOptions};
+use crate::{
+    broker::routing::Draws,
+    model::{ChannelCredit, ConsumerId, DELIVERY_OVERHEAD, QueueKind, QueueOptions, Selection},
+};
 
 /// The consumers of a queue.
 ///
@@ -21,6 +24,9 @@ use crate::model::{ChannelCredit, ConsumerId, DELIVERY_OVERHEAD, QueueKind, Queu
 #[derive(Debug)]
 pub(super) struct Consumers {
     election: Election,
+    selection: Selection,
+    /// Chance for [`Selection::Random`]: the same in every run, since nobody has to foresee it.
+    draws: Draws,
     slots: Vec<Option<Consumer>>,
     vacant: Vec<u32>,
     by_id: BTreeMap<ConsumerId, u32>,
@@ -55,6 +61,7 @@ struct Consumer {
     prefetch: u32,
     /// Messages that it holds.
     holds: u32,
+    window: i64,
     /// Octets of its window that are left; overdrawn by the last message that went through it.
     room: i64,
     credit: ChannelCredit,
@@ -93,6 +100,8 @@ impl Consumers {
         };
         Self {
             election,
+            selection: options.selection,
+            draws: Draws::new(0),
             slots: Vec::new(),
             vacant: Vec::new(),
             by_id: BTreeMap::new(),
@@ -109,6 +118,7 @@ impl Consumers {
         if self.by_id.contains_key(&id) {
             return;
         }
+        let window = as_room(subscription.window);
         let consumer = Consumer {
             id,
             serial: self.next_serial,
@@ -117,7 +127,8 @@ impl Consumers {
             priority,
             prefetch: prefetch.into(),
             holds: 0,
-            room: i64::try_from(subscription.window).unwrap_or(i64::MAX),
+            window,
+            room: window,
             credit: subscription.credit,
             place: Place::StandBy,
         };
@@ -158,6 +169,9 @@ impl Consumers {
     pub(super) fn next_turn(&mut self) -> Option<u32> {
         loop {
             let ring = self.rings.iter_mut().find(|ring| !ring.turns.is_empty())?;
+            if self.selection != Selection::RoundRobin {
+                ring.bring_forward(self.selection, &self.slots, &mut self.draws);
+            }
             let slot = ring.turns.pop_front()?;
             let consumer = self.slots[slot as usize].as_mut().expect("rings hold consumers");
             match consumer.claim_turn() {
@@ -319,7 +333,37 @@ impl Consumers {
     }
 }
 
+impl Ring {
+    /// Has the one in front whose turn it is when they do not simply take turns.
+    fn bring_forward(
+        &mut self,
+        selection: Selection,
+        slots: &[Option<Consumer>],
+        draws: &mut Draws,
+    ) {
+        let chosen = match selection {
+            Selection::RoundRobin => 0,
+            Selection::Random => draws.below(self.turns.len()),
+            Selection::LeastLoaded => {
+                let load = |slot: u32| slots[slot as usize].as_ref().map(Consumer::load);
+                let loads = self.turns.iter().map(|slot| load(*slot));
+                // The first of those with the least: they take turns.
+                loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(index, _)| index)
+            }
+        };
+        if let Some(slot) = self.turns.remove(chosen) {
+            self.turns.push_front(slot);
+        }
+    }
+}
+
 impl Consumer {
+    /// Messages that it holds, then octets on their way to it. Among consumers that do not
+    /// acknowledge the latter alone counts.
+    fn load(&self) -> (u32, i64) {
+        (self.holds, self.window - self.room)
+    }
+
     /// Where the consumer belongs that is asked to take a message.
     #[inline]
     fn claim_turn(&mut self) -> Place {

@@ -71,7 +71,13 @@ impl Contents {
     }
 
     /// Takes over what was here before a restart. With `unread`, what is in segments is left there.
-    pub(super) fn restore(&mut self, restored: Restored, unread: bool) {
+    /// Whatever is read is shown to `seen`, which may keep it for itself.
+    pub(super) fn restore(
+        &mut self,
+        restored: Restored,
+        unread: bool,
+        seen: &mut dyn FnMut(Entry) -> Option<Entry>,
+    ) {
         let Restored { next, delivered, returned, stored, arrivals } = restored;
         // Transient messages are gone, and those that were handed out had marks above them: what
         // takes their places would seem to have been handed out, too.
@@ -80,11 +86,12 @@ impl Contents {
         if unread {
             self.ready.restore(stored);
         } else {
-            self.read_all(&stored);
+            self.read_all(&stored, seen);
         }
         let mut arena = BytesMut::new();
         for (position, octets) in arrivals {
-            self.push_again(position, &octets, &mut arena);
+            let again = self.recalled(position, &octets, &mut arena).and_then(&mut *seen);
+            again.into_iter().for_each(|entry| self.ready.push(entry));
         }
     }
 
@@ -136,6 +143,11 @@ impl Contents {
         self.ready.clear(changes)
     }
 
+    /// Has the octets of all that is ready counted.
+    pub(super) fn measure(&mut self) {
+        self.ready.measure();
+    }
+
     /// Messages below a position can be read from disk now.
     pub(super) fn moved(&mut self, kept: Kept, below: Position) {
         self.ready.moved(kept, below);
@@ -168,6 +180,10 @@ impl Contents {
         self.ready.resident()
     }
 
+    pub(super) fn is_out(&self, position: Position) -> bool {
+        self.unacked.contains(position)
+    }
+
     pub(super) fn unacked_count(&self) -> u64 {
         self.unacked.count()
     }
@@ -177,7 +193,7 @@ impl Contents {
     }
 
     /// Reads what is in segments, since its sums must be known, and leaves it there again.
-    fn read_all(&mut self, stored: &Ranges) {
+    fn read_all(&mut self, stored: &Ranges, seen: &mut dyn FnMut(Entry) -> Option<Entry>) {
         let Some(shelf) = self.ready.shelf().cloned() else { return };
         let mut arena = BytesMut::new();
         let mut from = Position(0);
@@ -187,15 +203,15 @@ impl Contents {
             from = Position(last.0 + 1);
             self.ready.moved(Kept::Durable, from);
             let alive = read.iter().filter(|shelved| stored.contains(shelved.position));
-            alive
-                .for_each(|shelved| self.push_again(shelved.position, &shelved.octets, &mut arena));
+            for shelved in alive {
+                let again = self.recalled(shelved.position, &shelved.octets, &mut arena);
+                let again = again.and_then(&mut *seen);
+                again.into_iter().for_each(|entry| self.ready.push(entry));
+            }
         }
     }
 
-    fn push_again(&mut self, position: Position, octets: &[u8], arena: &mut BytesMut) {
-        if let Some(stored) = Stored::read(octets, arena) {
-            let entry = self.ready.recall(position, stored);
-            self.ready.push(entry);
-        }
+    fn recalled(&self, position: Position, octets: &[u8], arena: &mut BytesMut) -> Option<Entry> {
+        Some(self.ready.recall(position, Stored::read(octets, arena)?))
     }
 }

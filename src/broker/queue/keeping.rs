@@ -27,8 +27,17 @@ impl Queue {
         self.clearance = Clearance::below(restored.delivered);
         // What is not read is counted, but not measured, nor told apart.
         let QueueOptions { max_length_bytes, max_priority, .. } = self.options;
-        let unread = max_length_bytes.is_none() && max_priority.is_none();
-        self.contents.restore(restored.settle(), unread);
+        let needs_messages = self.annex.is_some() || self.duplicates.is_some();
+        let unread = max_length_bytes.is_none() && max_priority.is_none() && !needs_messages;
+        let Self { contents, annex, duplicates, .. } = &mut self;
+        contents.restore(restored.settle(), unread, &mut |entry| {
+            if let Some(annex) = annex {
+                annex.restore(entry);
+                return None;
+            }
+            duplicates.iter_mut().for_each(|duplicates| duplicates.note(&entry));
+            Some(entry)
+        });
         self
     }
 
@@ -62,7 +71,11 @@ impl Queue {
     #[inline]
     pub(super) fn pass_on(&mut self, entry: Entry, turn: u32, effects: &mut Vec<Effect>) {
         let Entry { position, deadline, kept, .. } = entry;
+        self.note_key(&entry);
         let acknowledges = self.hand_out(entry, turn, effects);
+        if !acknowledges {
+            self.forget_key(position);
+        }
         if acknowledges && kept == Kept::Durable {
             self.changes.arrive(Arrived { position, deadline, kept });
             // Both are in one record: if the message survives, so does what is known of it.
@@ -84,6 +97,7 @@ impl Queue {
         if kept != Kept::InMemory {
             self.changes.arrive(Arrived { position, deadline, kept });
         }
+        self.note_key(&entry);
         self.contents.push(entry);
     }
 }

@@ -1,7 +1,7 @@
 //! How much a queue holds, what it does about more, and how often a message may come back.
 
 use super::{Queue, changes::Kept, command::Effect, contents::Entry};
-use crate::model::{DeathReason, Message, Overflow, QueueKind};
+use crate::model::{DeathReason, Message, Moment, Overflow, QueueKind, QueueOptions};
 
 impl Queue {
     /// Whether a message must be refused. This is asked before a consumer is: a queue that refuses
@@ -35,6 +35,34 @@ impl Queue {
         while self.exceeds(self.ready_count(), self.ready_octets()) {
             self.drop_head(DeathReason::MaxLength, effects);
         }
+    }
+
+    /// Takes up other options; the limits hold at once. Kind, priorities and single active consumer
+    /// are no matter of policy, and stay. Deadlines of messages stay, too, whatever their queue is;
+    /// its lease begins again (RabbitMQ 3.10).
+    pub(super) fn configure(
+        &mut self,
+        options: QueueOptions,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let options = QueueOptions {
+            kind: self.options.kind,
+            max_priority: self.options.max_priority,
+            single_active_consumer: self.options.single_active_consumer,
+            deduplicates: self.options.deduplicates,
+            selection: self.options.selection,
+            ..options
+        };
+        if self.options == options {
+            return;
+        }
+        if options.max_length_bytes.is_some() {
+            self.contents.measure();
+        }
+        self.options = options;
+        self.alarm.renew_lease(now);
+        self.trim(effects);
     }
 
     /// Puts a message back that was handed out, unless it came back too often.

@@ -4,11 +4,13 @@
 //! what overflows. [`Changes`] is what must be written of all this, from which a restart makes the
 //! contents again; consumers and their credit are never written, and are made anew as they attach.
 
+mod annex;
 mod changes;
 mod clearance;
 mod command;
 mod consumers;
 mod contents;
+mod duplicates;
 mod expiry;
 mod keeping;
 mod limits;
@@ -24,6 +26,10 @@ mod unacked;
 
 use thiserror::Error;
 
+use self::{
+    annex::Annex, clearance::Clearance, consumers::Consumers, contents::Contents,
+    duplicates::Duplicates, expiry::Alarm, unacked::Holder,
+};
 pub use self::{
     changes::{Arrived, Changes, Kept},
     command::{Arrival, Command, Effect, Subscription},
@@ -31,9 +37,6 @@ pub use self::{
     restored::Restored,
     shelf::Shelf,
     stored::Stored,
-};
-use self::{
-    clearance::Clearance, consumers::Consumers, contents::Contents, expiry::Alarm, unacked::Holder,
 };
 use crate::model::{
     ChannelCredit, ConsumerId, DeathReason, Message, Moment, Outcome, Position, QueueKind,
@@ -61,6 +64,10 @@ pub struct Queue {
     has_spilled: bool,
     /// Its deletion was asked for, and is not asked for again.
     is_deleted: bool,
+    /// Duplicates of what is in it are dropped.
+    duplicates: Option<Box<Duplicates>>,
+    /// It is none, but what an exchange keeps.
+    annex: Option<Box<Annex>>,
 }
 
 /// Another consumer has the queue to itself, or the one that asks to have it so cannot.
@@ -75,6 +82,7 @@ impl Queue {
         Self {
             consumers: Consumers::new(&options),
             contents: Contents::with_levels(options.max_priority.unwrap_or(0)),
+            duplicates: options.deduplicates.then(Box::default),
             options,
             auto_delete,
             alarm: Alarm::new(now),
@@ -84,11 +92,15 @@ impl Queue {
             spill_above: keeping::SPILL_ABOVE,
             has_spilled: false,
             is_deleted: false,
+            annex: None,
         }
     }
 
     /// Applies `command` at `now` and appends to `effects` what the world outside must do.
     pub fn apply(&mut self, command: Command, now: Moment, effects: &mut Vec<Effect>) {
+        if self.annex.is_some() {
+            return self.apply_to_annex(command, now, effects);
+        }
         self.contents.fill();
         self.expire(now, effects);
         match command {
@@ -104,6 +116,7 @@ impl Queue {
             Command::Resume => self.consumers.resume(),
             Command::Purge => {
                 effects.push(Effect::Purged(self.contents.clear_ready(&mut self.changes)));
+                self.forget_ready_keys();
             }
             Command::Touch => self.touch(now),
             Command::Tick => self.tick(now, effects),
@@ -161,6 +174,11 @@ impl Queue {
         self.consumers.count()
     }
 
+    /// What it is.
+    pub fn options(&self) -> &QueueOptions {
+        &self.options
+    }
+
     /// Whether nothing is ready: messages that are out do not count.
     #[inline]
     fn is_empty(&self) -> bool {
@@ -171,6 +189,10 @@ impl Queue {
     fn enqueue(&mut self, arrival: Arrival, now: Moment, effects: &mut Vec<Effect>) {
         if self.must_refuse(&arrival.message) {
             self.refuse(arrival.message, effects);
+            return;
+        }
+        if self.is_duplicate(&arrival.message) {
+            effects.push(Effect::Repeated);
             return;
         }
         let deadline = self.deadline(arrival.time_to_live, now);
@@ -221,6 +243,7 @@ impl Queue {
             self.lend(entry, Holder::NOBODY)
         } else {
             self.changes.leave(kept, position);
+            self.forget_key(position);
             entry.message
         };
         let remaining = self.ready_count();
@@ -232,7 +255,10 @@ impl Queue {
             let Some(out) = self.contents.release(position) else { continue };
             self.consumers.give_back(out.holder);
             match outcome {
-                Outcome::Acknowledge => self.changes.leave(out.entry.kept, position),
+                Outcome::Acknowledge => {
+                    self.changes.leave(out.entry.kept, position);
+                    self.forget_key(position);
+                }
                 Outcome::Requeue => self.put_back(out.entry, effects),
                 Outcome::Reject => self.bury(out.entry, DeathReason::Rejected, effects),
             }
@@ -246,18 +272,6 @@ impl Queue {
         if self.options.kind == QueueKind::Classic {
             self.alarm.renew_lease(now);
         }
-    }
-
-    /// Kind, priorities and single active consumer are no matter of policy, and stay.
-    fn configure(&mut self, options: QueueOptions, now: Moment, effects: &mut Vec<Effect>) {
-        self.options = QueueOptions {
-            kind: self.options.kind,
-            max_priority: self.options.max_priority,
-            single_active_consumer: self.options.single_active_consumer,
-            ..options
-        };
-        self.alarm.renew_lease(now);
-        self.trim(effects);
     }
 
     /// Hands ready messages to the consumers, while both last.
@@ -276,6 +290,7 @@ impl Queue {
             }
             if !self.hand_out(entry, turn, effects) {
                 self.changes.leave(kept, position);
+                self.forget_key(position);
             }
         }
     }
@@ -309,6 +324,7 @@ impl Queue {
     /// A message that was here dies.
     fn bury(&mut self, entry: Entry, reason: DeathReason, effects: &mut Vec<Effect>) {
         let Entry { position, message, kept, .. } = entry;
+        self.forget_key(position);
         let is_durable = kept == Kept::Durable;
         if !(is_durable && self.options.dead_letter.is_some()) {
             self.changes.leave(kept, position);

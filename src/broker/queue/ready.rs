@@ -111,7 +111,8 @@ impl Ready {
         self.count
     }
 
-    /// The octets of the bodies. What a restart found on disk counts once it has been read.
+    /// The octets of the bodies. What a restart found on disk counts once it has been read, or
+    /// measured.
     #[inline]
     pub(super) fn octets(&self) -> u64 {
         self.octets
@@ -120,6 +121,13 @@ impl Ready {
     /// Octets of the messages behind the heads that are in memory.
     pub(super) fn resident(&self) -> usize {
         self.levels.iter().map(|level| level.tail.resident()).sum()
+    }
+
+    /// Counts the octets of what a restart found on disk, and has not read yet.
+    pub(super) fn measure(&mut self) {
+        let Some(shelf) = &self.shelf else { return };
+        let measured = self.levels.iter_mut().map(|level| level.tail.measure(shelf));
+        self.octets += measured.sum::<u64>();
     }
 
     /// Messages below a position can be read from disk now.

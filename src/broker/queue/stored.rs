@@ -60,6 +60,13 @@ impl Stored {
         Some(head.with_body(reader.rest(), arena))
     }
 
+    /// The length of a message's body.
+    pub fn body_length(octets: &[u8]) -> Option<usize> {
+        let mut reader = Reader::new(octets);
+        Self::read_head(&mut reader)?;
+        Some(reader.rest().len())
+    }
+
     /// Reads a message whose body was kept apart.
     pub fn read_apart(octets: &[u8], body: Bytes, arena: &mut BytesMut) -> Option<Self> {
         let mut reader = Reader::new(octets);

@@ -64,9 +64,10 @@ struct OnDisk {
     last: Position,
     count: u64,
     kinds: Kinds,
-    /// After a restart: which of the messages there are the queue's. Their bodies are not counted
-    /// before they are read.
+    /// After a restart: which of the messages there are the queue's.
     alive: Option<Ranges>,
+    /// The octets of the bodies are counted. After a restart they are not before they are read.
+    is_measured: bool,
 }
 
 /// How the messages of a stretch are kept.
@@ -136,8 +137,19 @@ impl Tail {
         let (Some(first), Some(last)) = (alive.first(), alive.iter().last()) else { return };
         let kinds = Kinds { durable: true, ..Kinds::default() };
         let count = alive.count();
-        let on_disk = OnDisk { first, last: last.last, count, kinds, alive: Some(alive) };
+        let last = last.last;
+        let alive = Some(alive);
+        let on_disk = OnDisk { first, last, count, kinds, alive, is_measured: false };
         self.stretches.push_back(Stretch::OnDisk(on_disk));
+    }
+
+    /// Counts what lies on disk and is not counted yet, and gives the octets of the bodies.
+    pub(super) fn measure(&mut self, shelf: &Shelf) -> u64 {
+        let on_disk = self.stretches.iter_mut().filter_map(|stretch| match stretch {
+            Stretch::OnDisk(on_disk) if !on_disk.is_measured => Some(on_disk),
+            Stretch::OnDisk(_) | Stretch::Packed(_) => None,
+        });
+        on_disk.filter_map(|on_disk| on_disk.measure(shelf)).sum()
     }
 
     /// Messages below a position can be read from disk now: most of them leave memory.
@@ -201,7 +213,7 @@ impl Tail {
             }
             self.resident -= packed.resident();
             let Packed { first, last, count, kinds, .. } = *packed;
-            let on_disk = OnDisk { first, last, count, kinds, alive: None };
+            let on_disk = OnDisk { first, last, count, kinds, alive: None, is_measured: true };
             self.stretches[index] = Stretch::OnDisk(on_disk);
         }
         if self.resident < before {
@@ -305,6 +317,26 @@ impl Packed {
 }
 
 impl OnDisk {
+    /// The octets of the bodies. `None` when they cannot be read.
+    fn measure(&mut self, shelf: &Shelf) -> Option<u64> {
+        let mut octets = 0;
+        let mut from = self.first;
+        while from <= self.last {
+            let read = shelf.read(from, self.kinds.spilled)?;
+            let Some(end) = read.last().map(|shelved| shelved.position) else { break };
+            let is_here = |position: Position| {
+                position <= self.last
+                    && self.alive.as_ref().is_none_or(|alive| alive.contains(position))
+            };
+            let bodies = read.iter().filter(|shelved| is_here(shelved.position));
+            let lengths = bodies.filter_map(|shelved| Stored::body_length(&shelved.octets));
+            octets += lengths.map(|length| length as u64).sum::<u64>();
+            from = Position(end.0.saturating_add(1));
+        }
+        self.is_measured = true;
+        Some(octets)
+    }
+
     /// Reads some of the messages, and says whether that was all.
     fn read(
         &mut self,
@@ -327,7 +359,7 @@ impl OnDisk {
             if stored.priority.min(source.highest) != source.level {
                 continue;
             }
-            if self.alive.is_some() {
+            if !self.is_measured {
                 found.octets += stored.message.body().len() as u64;
             }
             head.push_back(source.past.entry(position, stored, source.level, shelved.kept));

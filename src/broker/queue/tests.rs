@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::model::{ConnectionId, DELIVERY_OVERHEAD, DeadLetterOptions, ExchangeName, Overflow};
+use crate::model::{
+    ConnectionId, DELIVERY_OVERHEAD, DeadLetterOptions, ExchangeName, Overflow, Selection,
+};
 
 #[test]
 fn messages_leave_in_the_order_of_their_arrival() {
@@ -27,6 +29,34 @@ fn consumers_take_turns_and_those_without_credit_are_skipped() {
     bench.settle([0], Outcome::Acknowledge);
     bench.enqueue(["f", "g", "h"]);
     assert_eq!(bench.delivered(), ["2:f", "3:g", "1:h"]);
+}
+
+#[test]
+fn random_selection_serves_every_consumer_alike() {
+    let mut bench = Bench::new(QueueOptions { selection: Selection::Random, ..classic() });
+    (1..=4).for_each(|serial| bench.subscribe(serial, 0));
+    (0..4000).for_each(|_| bench.enqueue(["a"]));
+    let delivered = bench.delivered();
+    for serial in 1..=4 {
+        let own = delivered.iter().filter(|it| **it == format!("{serial}:a")).count();
+        assert!((900..1100).contains(&own), "{serial} has {own}");
+    }
+    let turns = delivered.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    assert!(turns > 800, "{turns} of 4,000 went to the same consumer again");
+}
+
+#[test]
+fn the_least_loaded_consumer_is_the_one_that_holds_the_fewest_and_has_room() {
+    let mut bench = Bench::new(QueueOptions { selection: Selection::LeastLoaded, ..classic() });
+    bench.subscribe(1, 0);
+    bench.subscribe(2, 2);
+    bench.subscribe(3, 0);
+    bench.enqueue(["a", "b", "c", "d", "e", "f", "g", "h"]);
+    let expected = ["1:a", "2:b", "3:c", "1:d", "2:e", "3:f", "1:g", "3:h"];
+    assert_eq!(bench.delivered(), expected, "one with a full prefetch is passed over");
+    bench.settle([0, 3], Outcome::Acknowledge);
+    bench.enqueue(["i", "j"]);
+    assert_eq!(bench.delivered(), ["1:i", "1:j"], "it catches up before others get more");
 }
 
 #[test]

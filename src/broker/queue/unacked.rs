@@ -93,6 +93,12 @@ impl Unacked {
         self.octets
     }
 
+    pub(super) fn contains(&self, position: Position) -> bool {
+        let offset = position.0.checked_sub(self.base).and_then(|it| usize::try_from(it).ok());
+        let slot = offset.and_then(|offset| self.slots.get(offset));
+        slot.is_some_and(Option::is_some) || self.aside.contains_key(&position.0)
+    }
+
     pub(super) fn count(&self) -> u64 {
         (self.occupied + self.aside.len()) as u64
     }

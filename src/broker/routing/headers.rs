@@ -106,6 +106,15 @@ impl Headers {
         Self(pairs)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn value(&self, name: &[u8]) -> Option<&FieldValue> {
+        let place = self.0.binary_search_by(|(present, _)| (**present).cmp(name)).ok()?;
+        Some(&self.0[place].1)
+    }
+
     fn meets(&self, (name, wanted): &(ShortString, FieldValue)) -> bool {
         let place = self.0.binary_search_by(|(present, _)| present.cmp(name));
         place.is_ok_and(|place| *wanted == FieldValue::Void || wanted.is_same(&self.0[place].1))

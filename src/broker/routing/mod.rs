@@ -1,11 +1,22 @@
 //! How a message finds its queues: the exchanges and bindings of a virtual host as a graph.
 
 mod binding;
+mod choices;
+mod circumstances;
+mod consistent;
+mod deduplication;
+mod delayed;
 mod hash;
 mod headers;
+mod kind;
+mod plan;
+mod recent_history;
 mod recipients;
 mod router;
+mod stable;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod topic;
 
 use std::{
@@ -16,21 +27,28 @@ use std::{
 use crate::model::{ExchangeName, LongString, Message, QueueId, QueueName};
 
 pub use binding::{Arguments, Binding, Destination};
+pub use circumstances::{Circumstances, Claim, Draws};
+pub use kind::ExchangeKind;
+pub use plan::{AnnexPlan, CachePlan, HashBy, Plan};
 pub use recipients::{Recipients, further_keys};
-pub use router::ExchangeKind;
+pub use targets::Basis;
 
+pub(crate) use consistent::check as check_weight;
+pub(crate) use deduplication::key_of as deduplication_key;
+pub(crate) use delayed::{delay_of, released};
 use hash::Seeded;
 pub(crate) use headers::check as check_headers_match;
 use router::Router;
 use targets::{ExchangeIndex, Found, Target};
 
-/// What the route of a message depended on, beside the topology's version.
+/// Where a message goes, beside the queues themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// Its exchange and its routing key: a message with the same takes the same route.
-    Address,
-    /// Its headers too.
-    Headers,
+pub struct Routing {
+    pub basis: Basis,
+    /// Somebody has it. What an exchange keeps for itself does not count, a delayed message does.
+    pub is_routed: bool,
+    /// Where an exchange keeps the key of a message that it has dropped for being a duplicate.
+    pub repeats: Option<QueueId>,
 }
 
 /// The keys that a message is routed by: its own first, then those of `CC` and `BCC`.
@@ -68,7 +86,7 @@ impl Graph {
     pub(super) fn add_exchange(
         &mut self,
         name: ExchangeName,
-        kind: ExchangeKind,
+        (plan, annexes): (&Plan, &[QueueId]),
         alternate: Option<ExchangeName>,
     ) {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -76,8 +94,17 @@ impl Graph {
             let last = self.exchanges.len() - 1;
             ExchangeIndex(u32::try_from(last).expect("fewer than 2^32 exchanges in memory"))
         });
-        self.exchanges[index.0 as usize] = Some(Exchange { router: Router::new(kind), alternate });
+        let router = Router::new(plan, annexes);
+        self.exchanges[index.0 as usize] = Some(Exchange { router, alternate });
         self.names.insert(name, index);
+    }
+
+    /// Gives an exchange another alternate, or none.
+    pub(super) fn set_alternate(&mut self, name: &[u8], alternate: Option<ExchangeName>) {
+        let place = self.index(name).and_then(|index| self.exchanges.get_mut(index.0 as usize));
+        if let Some(Some(exchange)) = place {
+            exchange.alternate = alternate;
+        }
     }
 
     /// Removes an exchange whose bindings, in both directions, have been disconnected.
@@ -113,34 +140,37 @@ impl Graph {
         self.queues.get(name).copied()
     }
 
-    /// Puts into `out` the queues that `message` goes to, in order, each once. Nothing when its
-    /// exchange does not exist.
+    /// Puts into `out` the queues that `message` goes to from the exchange `start`, in order, each
+    /// once. Nothing when that exchange does not exist.
     pub(super) fn route(
         &self,
+        start: &[u8],
         message: &Message,
         further_keys: &[LongString],
+        circumstances: &mut dyn Circumstances,
         out: &mut Vec<QueueId>,
-    ) -> Option<Basis> {
+    ) -> Option<Routing> {
         out.clear();
-        let start = self.index(message.exchange())?;
-        let found = Found { queues: out, exchanges: Vec::new(), sets: 0 };
+        let start = self.index(start)?;
+        let basis = if further_keys.is_empty() { Basis::Address } else { Basis::Headers };
+        let found = Found::new(out, basis);
         let mut walk = Walk {
             graph: self,
             message,
             further_keys,
             headers: None,
+            circumstances,
             found,
             visited: BTreeSet::new(),
-            basis: if further_keys.is_empty() { Basis::Address } else { Basis::Headers },
         };
         walk.visit(start);
         walk.follow(start);
-        let Walk { found: Found { sets, .. }, basis, .. } = walk;
-        if sets > 1 {
+        let Walk { found: Found { sets, kept, basis, repeats, .. }, .. } = walk;
+        if sets + kept > 1 {
             out.sort_unstable();
             out.dedup();
         }
-        Some(basis)
+        Some(Routing { basis, is_routed: out.len() > kept, repeats })
     }
 
     fn index(&self, name: &[u8]) -> Option<ExchangeIndex> {
@@ -169,9 +199,9 @@ struct Walk<'a> {
     message: &'a Message,
     further_keys: &'a [LongString],
     headers: Option<headers::Headers>,
+    circumstances: &'a mut dyn Circumstances,
     found: Found<'a>,
     visited: BTreeSet<ExchangeIndex>,
-    basis: Basis,
 }
 
 impl Walk<'_> {
@@ -196,10 +226,8 @@ impl Walk<'_> {
             }
             return;
         }
-        if exchange.router.asks_headers() {
-            self.basis = Basis::Headers;
-        }
-        exchange.router.find(self.message, keys, &mut self.headers, &mut self.found);
+        let Self { message, headers, circumstances, found, .. } = self;
+        exchange.router.find(message, keys, headers, *circumstances, found);
         if self.found.sets == before
             && let Some(alternate) = &exchange.alternate
         {

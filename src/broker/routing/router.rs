@@ -1,50 +1,23 @@
-//! One exchange's bindings, arranged for its type: the four types of AMQP, and the default
-//! exchange.
+//! One exchange's bindings, arranged for its type.
 
 use std::collections::HashMap;
-
-use crate::model::{Message, RoutingKey};
 
 use super::{
     Keys,
     binding::Binding,
+    choices::Choices,
+    circumstances::Circumstances,
+    consistent::Weights,
+    deduplication::Deduplication,
+    delayed,
     hash::Seeded,
     headers::{Headers, Matchers},
-    targets::{Found, Target, Targets},
+    plan::Plan,
+    recent_history::RecentHistory,
+    targets::{Basis, Found, Target, Targets},
     topic::Trie,
 };
-
-/// The types of exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ExchangeKind {
-    Direct,
-    Fanout,
-    Topic,
-    Headers,
-}
-
-impl ExchangeKind {
-    /// The type of that name; names are case-sensitive.
-    pub fn parse(name: &[u8]) -> Option<Self> {
-        match name {
-            b"direct" => Some(Self::Direct),
-            b"fanout" => Some(Self::Fanout),
-            b"topic" => Some(Self::Topic),
-            b"headers" => Some(Self::Headers),
-            _ => None,
-        }
-    }
-
-    /// The type's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Fanout => "fanout",
-            Self::Topic => "topic",
-            Self::Headers => "headers",
-        }
-    }
-}
+use crate::model::{Message, QueueId, RoutingKey};
 
 /// The bindings whose source is one exchange.
 #[derive(Debug)]
@@ -55,15 +28,39 @@ pub(super) enum Router {
     Fanout(Targets),
     Topic(Trie),
     Headers(Matchers),
+    ConsistentHash(Weights),
+    ModulusHash(Choices),
+    Random(Choices),
+    RecentHistory(RecentHistory),
+    Deduplication(Deduplication),
+    /// The annex keeps messages until they are due; the rule is another's.
+    Delayed(Option<QueueId>, Box<Self>),
 }
 
 impl Router {
-    pub(super) fn new(kind: ExchangeKind) -> Self {
-        match kind {
-            ExchangeKind::Direct => Self::Direct(HashMap::default()),
-            ExchangeKind::Fanout => Self::Fanout(Targets::default()),
-            ExchangeKind::Topic => Self::Topic(Trie::new()),
-            ExchangeKind::Headers => Self::Headers(Matchers::default()),
+    /// A router without bindings; `annexes` are those that the plan asks for, in its order.
+    pub(super) fn new(plan: &Plan, annexes: &[QueueId]) -> Self {
+        let annex = annexes.first().copied();
+        match plan {
+            Plan::Direct => Self::Direct(HashMap::default()),
+            Plan::Fanout => Self::Fanout(Targets::default()),
+            Plan::Topic => Self::Topic(Trie::new()),
+            Plan::Headers => Self::Headers(Matchers::default()),
+            Plan::ConsistentHash(by) => Self::ConsistentHash(Weights::new(by.clone())),
+            Plan::ModulusHash => Self::ModulusHash(Choices::default()),
+            Plan::Random | Plan::LocalRandom => Self::Random(Choices::default()),
+            Plan::RecentHistory(_) => {
+                Self::RecentHistory(RecentHistory { targets: Targets::default(), annex })
+            }
+            Plan::Deduplication(cache) => Self::Deduplication(Deduplication {
+                targets: Targets::default(),
+                annex,
+                persists: cache.persists,
+            }),
+            Plan::Delayed(rule) => {
+                let rest = annexes.get(1..).unwrap_or_default();
+                Self::Delayed(annex, Box::new(Self::new(rule, rest)))
+            }
         }
     }
 
@@ -76,6 +73,11 @@ impl Router {
             Self::Fanout(targets) => targets.add(target),
             Self::Topic(trie) => trie.add(&binding.routing_key, target),
             Self::Headers(matchers) => matchers.add(&binding.arguments, target),
+            Self::ConsistentHash(weights) => weights.add(binding, target),
+            Self::ModulusHash(choices) | Self::Random(choices) => choices.add(binding, target),
+            Self::RecentHistory(history) => history.add(target),
+            Self::Deduplication(deduplication) => deduplication.add(target),
+            Self::Delayed(_, rule) => rule.add(binding, target),
         }
     }
 
@@ -92,14 +94,11 @@ impl Router {
             Self::Fanout(targets) => targets.remove(target),
             Self::Topic(trie) => trie.remove(&binding.routing_key, target),
             Self::Headers(matchers) => matchers.remove(&binding.arguments, target),
-        }
-    }
-
-    /// Whether the way of a message depends on its headers here.
-    pub(super) fn asks_headers(&self) -> bool {
-        match self {
-            Self::Headers(matchers) => !matchers.is_empty(),
-            Self::Names | Self::Direct(_) | Self::Fanout(_) | Self::Topic(_) => false,
+            Self::ConsistentHash(weights) => weights.remove(binding),
+            Self::ModulusHash(choices) | Self::Random(choices) => choices.remove(binding),
+            Self::RecentHistory(history) => history.remove(target),
+            Self::Deduplication(deduplication) => deduplication.remove(target),
+            Self::Delayed(_, rule) => rule.remove(binding, target),
         }
     }
 
@@ -109,6 +108,7 @@ impl Router {
         message: &Message,
         keys: Keys<'_>,
         headers: &mut Option<Headers>,
+        circumstances: &mut dyn Circumstances,
         found: &mut Found<'_>,
     ) {
         match self {
@@ -126,7 +126,25 @@ impl Router {
             }
             Self::Headers(matchers) if matchers.is_empty() => {}
             Self::Headers(matchers) => {
+                found.depends_on(Basis::Headers);
                 matchers.find(headers.get_or_insert_with(|| Headers::of(message)), found);
+            }
+            Self::ConsistentHash(weights) => weights.find(message, headers, found),
+            Self::ModulusHash(choices) => choices.find_by_modulus(keys, found),
+            Self::Random(choices) => choices.find_any(circumstances, found),
+            Self::RecentHistory(history) => history.find(message, headers, found),
+            Self::Deduplication(deduplication) => {
+                deduplication.find(message, headers, circumstances, found);
+            }
+            Self::Delayed(annex, rule) => {
+                let known = headers.get_or_insert_with(|| Headers::of(message));
+                if !known.is_empty() {
+                    found.depends_on(Basis::Headers);
+                }
+                match (annex, delayed::delay(known)) {
+                    (Some(annex), Some(_)) => found.take_one(Target::Queue(*annex)),
+                    _ => rule.find(message, keys, headers, circumstances, found),
+                }
             }
         }
     }

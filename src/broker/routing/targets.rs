@@ -43,6 +43,17 @@ impl Targets {
     }
 }
 
+/// What the route of a message depended on, beside the topology's version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Basis {
+    /// Its exchange and its routing key: a message with the same takes the same route.
+    Address,
+    /// Its headers or other properties, too.
+    Headers,
+    /// What was drawn, or what an exchange remembered: the same message may take another route.
+    Chance,
+}
+
 /// What a message's walk through the graph has found so far.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
@@ -51,9 +62,19 @@ pub(super) struct Found<'a> {
     pub(super) exchanges: Vec<ExchangeIndex>,
     /// How many sets were found: more than one may overlap.
     pub(super) sets: usize,
+    /// How many of the queues are annexes that keep a message which is routed elsewhere.
+    pub(super) kept: usize,
+    pub(super) basis: Basis,
+    /// An exchange has dropped the message, since the key that it keeps there has passed before.
+    pub(super) repeats: Option<QueueId>,
 }
 
-impl Found<'_> {
+impl<'a> Found<'a> {
+    /// Nothing yet; what is found goes to `queues`.
+    pub(super) fn new(queues: &'a mut Vec<QueueId>, basis: Basis) -> Self {
+        Self { queues, exchanges: Vec::new(), sets: 0, kept: 0, basis, repeats: None }
+    }
+
     #[inline]
     pub(super) fn take(&mut self, targets: &Targets) {
         if targets.is_empty() {
@@ -68,6 +89,19 @@ impl Found<'_> {
     pub(super) fn take_one(&mut self, target: Target) {
         self.sets += 1;
         self.push(target);
+    }
+
+    /// An exchange keeps the message for itself: that is no route.
+    pub(super) fn keep(&mut self, annex: Option<QueueId>) {
+        if let Some(annex) = annex {
+            self.kept += 1;
+            self.queues.push(annex);
+        }
+    }
+
+    /// The route depends on this, too.
+    pub(super) fn depends_on(&mut self, basis: Basis) {
+        self.basis = self.basis.max(basis);
     }
 
     #[inline]

@@ -271,7 +271,7 @@ fn steps(pattern: &[u8]) -> Vec<Step<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::targets::Basis, *};
     use crate::{broker::random::Random, model::QueueId};
 
     fn trie(patterns: &[&str]) -> Trie {
@@ -284,7 +284,7 @@ mod tests {
 
     fn find(trie: &Trie, key: &str) -> (Vec<u64>, usize) {
         let mut queues = Vec::new();
-        let mut found = Found { queues: &mut queues, exchanges: Vec::new(), sets: 0 };
+        let mut found = Found::new(&mut queues, Basis::Address);
         let steps = trie.find(key.as_bytes(), &mut found);
         let mut numbers: Vec<_> = queues.iter().map(|queue| queue.0).collect();
         numbers.sort_unstable();

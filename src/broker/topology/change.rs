@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::broker::routing::Binding;
-use crate::model::{ExchangeName, QueueId, VirtualHostOptions};
+use crate::{
+    broker::{
+        policy::{Policy, PolicyKind},
+        routing::Binding,
+    },
+    model::{ExchangeName, QueueId, ShortString, VirtualHostOptions},
+};
 
 use super::record::{ExchangeRecord, QueueRecord};
 
@@ -20,4 +25,7 @@ pub enum Change {
     Unbound(Arc<Binding>),
     /// What an operator has said of the virtual host.
     Described(Arc<VirtualHostOptions>),
+    /// In place of the policy of that kind and name.
+    PolicySet(PolicyKind, Arc<Policy>),
+    PolicyCleared(PolicyKind, ShortString),
 }

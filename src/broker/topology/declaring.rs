@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use crate::{
-    broker::routing::{self, Binding, Destination, ExchangeKind},
+    broker::routing::{self, Binding, Destination, ExchangeKind, Plan},
     model::{
-        ConnectionId, ExchangeName, ExchangeOptions, FieldTable, Limit, QueueId, QueueKind,
-        QueueOptions, Refusal, ShortString,
+        BindingFault, ConnectionId, ExchangeName, ExchangeOptions, FieldTable, Limit, QueueId,
+        QueueKind, QueueOptions, Refusal, ShortString,
     },
 };
 
@@ -48,14 +48,18 @@ impl Topology {
             return Err(Refusal::ReservedName(resource));
         }
         let options = ExchangeOptions::parse(&resource, &declaration.arguments)?;
+        let arguments = declaration.arguments.detached();
+        let plan = Plan::parse(&resource, kind, &arguments)?;
         Ok(Some(Change::ExchangeDeclared(Arc::new(ExchangeRecord {
             name: declaration.name.detached(),
             kind,
             durable: declaration.durable,
             auto_delete: declaration.auto_delete,
             internal: declaration.internal,
-            arguments: declaration.arguments.detached(),
+            arguments,
             options,
+            plan,
+            annexes: Vec::new(),
         }))))
     }
 
@@ -115,6 +119,7 @@ impl Topology {
             owner: declaration.exclusive,
             arguments,
             options,
+            annex: None,
         })))
     }
 
@@ -183,9 +188,7 @@ impl Topology {
                     .ok_or_else(|| Refusal::NotFound(self.queue_resource(name)))?,
             ),
         };
-        if source.kind == ExchangeKind::Headers {
-            routing::check_headers_match(binding.arguments.table())?;
-        }
+        check_binding(source.plan.rule(), &binding, queue)?;
         if let Some(queue) = queue {
             self.not_locked(queue, by)?;
         }
@@ -221,9 +224,11 @@ impl Topology {
 
 /// The exchanges of a new virtual host, beside the default one. All are durable.
 pub(super) fn predeclared() -> impl Iterator<Item = ExchangeRecord> {
-    let exchange = |(name, kind, internal)| ExchangeRecord {
+    let exchange = |(name, kind, plan, internal)| ExchangeRecord {
         name: ExchangeName::from_static(name),
         kind,
+        plan,
+        annexes: Vec::new(),
         durable: true,
         auto_delete: false,
         internal,
@@ -231,12 +236,12 @@ pub(super) fn predeclared() -> impl Iterator<Item = ExchangeRecord> {
         options: ExchangeOptions::default(),
     };
     [
-        ("amq.direct", ExchangeKind::Direct, false),
-        ("amq.fanout", ExchangeKind::Fanout, false),
-        ("amq.topic", ExchangeKind::Topic, false),
-        ("amq.headers", ExchangeKind::Headers, false),
-        ("amq.match", ExchangeKind::Headers, false),
-        ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+        ("amq.direct", ExchangeKind::Direct, Plan::Direct, false),
+        ("amq.fanout", ExchangeKind::Fanout, Plan::Fanout, false),
+        ("amq.topic", ExchangeKind::Topic, Plan::Topic, false),
+        ("amq.headers", ExchangeKind::Headers, Plan::Headers, false),
+        ("amq.match", ExchangeKind::Headers, Plan::Headers, false),
+        ("amq.rabbitmq.trace", ExchangeKind::Topic, Plan::Topic, true),
     ]
     .into_iter()
     .map(exchange)
@@ -253,6 +258,32 @@ fn exchange_kind(name: &ShortString) -> Result<ExchangeKind, Refusal> {
 
 fn not_default(name: &ExchangeName) -> Result<(), Refusal> {
     if name.is_empty() { Err(Refusal::DefaultExchange) } else { Ok(()) }
+}
+
+/// What the source's rule asks of a binding.
+fn check_binding(
+    rule: &Plan,
+    binding: &Binding,
+    queue: Option<&Arc<QueueRecord>>,
+) -> Result<(), Refusal> {
+    match rule {
+        Plan::Headers => routing::check_headers_match(binding.arguments.table()),
+        Plan::ConsistentHash(_) => routing::check_weight(&binding.routing_key),
+        Plan::LocalRandom => check_local(binding, queue).map_err(Refusal::UnfitBinding),
+        _ => Ok(()),
+    }
+}
+
+/// RabbitMQ 4.0, `x-local-random`.
+fn check_local(binding: &Binding, queue: Option<&Arc<QueueRecord>>) -> Result<(), BindingFault> {
+    if !binding.routing_key.is_empty() {
+        return Err(BindingFault::KeyNotEmpty((*binding.routing_key).clone()));
+    }
+    match queue.map(|queue| queue.options.kind) {
+        None => Err(BindingFault::NotAQueue),
+        Some(QueueKind::Classic) => Ok(()),
+        Some(other) => Err(BindingFault::QueueKind(other.type_name())),
+    }
 }
 
 /// The first property that queues of this kind cannot have.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     broker::{
         facts::{Fact, Key},
+        policy::PolicyKind,
         routing::{Binding, Destination},
     },
     model::{Batch, ExchangeName, QueueId, VirtualHostName},
@@ -44,6 +45,17 @@ impl Topology {
                 self.put(batch, |home| Fact::VirtualHost(home, Arc::clone(options)));
                 true
             }
+            Change::PolicySet(kind, policy) => {
+                self.put(batch, |home| Fact::Policy(home, *kind, Arc::clone(policy)));
+                true
+            }
+            Change::PolicyCleared(kind, name) => {
+                let is_known = self.policies().find(*kind, name).is_some();
+                if is_known {
+                    Key::Policy(self.virtual_host.clone(), *kind, name.clone()).delete(batch);
+                }
+                is_known
+            }
         }
     }
 
@@ -58,7 +70,13 @@ impl Topology {
         }
         for exchange in self.exchanges().filter(|exchange| exchange.durable && !is_given(exchange))
         {
+            exchange.annexes.iter().for_each(|annex| batch.forget(*annex));
             Key::Exchange(self.virtual_host.clone(), exchange.name.clone()).delete(batch);
+        }
+        for kind in [PolicyKind::User, PolicyKind::Operator] {
+            for policy in self.policies().all(kind) {
+                Key::Policy(self.virtual_host.clone(), kind, policy.name.clone()).delete(batch);
+            }
         }
         Key::VirtualHost(self.virtual_host.clone()).delete(batch);
     }
@@ -67,6 +85,8 @@ impl Topology {
         if !self.has_durable_exchange(name) {
             return false;
         }
+        let annexes = self.exchange(name).map(|exchange| exchange.annexes.clone());
+        annexes.into_iter().flatten().for_each(|annex| batch.forget(annex));
         let destination = Destination::Exchange(name.clone());
         let to_it = self.bindings.to(&destination).filter(|binding| binding.source != *name);
         for binding in self.bindings.from(name).chain(to_it) {

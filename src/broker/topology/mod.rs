@@ -7,6 +7,7 @@ mod change;
 mod declaring;
 mod equivalence;
 mod facts;
+mod governed;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use std::{
 };
 
 use crate::{
-    broker::routing::{Basis, Binding, Destination, Graph},
+    broker::routing::{Binding, Circumstances, Destination, Graph, Routing},
     model::{
         ConnectionId, ExchangeName, LongString, Message, QueueId, Refusal, Resource,
         VirtualHostName, VirtualHostOptions,
@@ -27,7 +28,9 @@ use crate::{
 use bindings::Bindings;
 pub use change::Change;
 pub use declaring::Declared;
-pub use record::{ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord};
+use governed::Governed;
+pub(super) use governed::Reconfigured;
+pub use record::{Annex, ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord};
 pub(super) use record::{exchange_resource, queue_resource};
 
 /// One virtual host: what is in it, and how messages go through it.
@@ -43,6 +46,7 @@ pub struct Topology {
     owned: BTreeSet<(ConnectionId, QueueId)>,
     bindings: Bindings,
     graph: Graph,
+    governed: Governed,
     version: u64,
 }
 
@@ -57,6 +61,7 @@ impl Topology {
             owned: BTreeSet::new(),
             bindings: Bindings::default(),
             graph: Graph::new(),
+            governed: Governed::default(),
             version: 0,
         };
         for exchange in declaring::predeclared() {
@@ -67,6 +72,10 @@ impl Topology {
 
     /// Applies one change. Each one makes the topology another version.
     pub fn apply(&mut self, change: &Change) {
+        if let Change::PolicySet(..) | Change::PolicyCleared(..) = change {
+            self.apply_policy(change);
+            return;
+        }
         self.version += 1;
         match change {
             Change::ExchangeDeclared(exchange) => self.add_exchange(exchange),
@@ -81,6 +90,7 @@ impl Topology {
             }
             Change::Unbound(binding) => self.disconnect(binding),
             Change::Described(options) => self.options = Arc::clone(options),
+            Change::PolicySet(..) | Change::PolicyCleared(..) => {}
         }
     }
 
@@ -171,14 +181,33 @@ impl Topology {
         &self,
         message: &Message,
         further_keys: &[LongString],
+        circumstances: &mut dyn Circumstances,
         out: &mut Vec<QueueId>,
-    ) -> Option<Basis> {
-        self.graph.route(message, further_keys, out)
+    ) -> Option<Routing> {
+        self.route_from(message.exchange(), message, further_keys, circumstances, out)
+    }
+
+    /// The same from another exchange than the one that the message was published to.
+    pub fn route_from(
+        &self,
+        start: &[u8],
+        message: &Message,
+        further_keys: &[LongString],
+        circumstances: &mut dyn Circumstances,
+        out: &mut Vec<QueueId>,
+    ) -> Option<Routing> {
+        self.graph.route(start, message, further_keys, circumstances, out)
+    }
+
+    /// Whether an exchange of that name keeps something there.
+    pub(super) fn has_annex(&self, exchange: &[u8], annex: QueueId) -> bool {
+        self.exchange(exchange).is_some_and(|exchange| exchange.annexes.contains(&annex))
     }
 
     fn add_exchange(&mut self, exchange: &Arc<ExchangeRecord>) {
-        let alternate = exchange.options.alternate.clone();
-        self.graph.add_exchange(exchange.name.clone(), exchange.kind, alternate);
+        let alternate = self.governed.govern_exchange(exchange);
+        let router = (&exchange.plan, &exchange.annexes[..]);
+        self.graph.add_exchange(exchange.name.clone(), router, alternate);
         self.exchanges.insert(exchange.name.clone(), Arc::clone(exchange));
     }
 
@@ -189,12 +218,14 @@ impl Topology {
             self.disconnect(&binding);
         }
         self.graph.remove_exchange(name);
+        self.governed.remove_exchange(name);
         self.exchanges.remove(name);
     }
 
     fn add_queue(&mut self, queue: &Arc<QueueRecord>) {
         self.graph.add_queue(queue.name.clone(), queue.id);
         self.owned.extend(queue.owner.map(|owner| (owner, queue.id)));
+        self.governed.govern_queue(queue);
         self.queues.insert(queue.id, Arc::clone(queue));
     }
 
@@ -205,6 +236,7 @@ impl Topology {
             self.disconnect(&binding);
         }
         self.graph.remove_queue(&queue.name);
+        self.governed.remove_queue(id);
         if let Some(owner) = queue.owner {
             self.owned.remove(&(owner, id));
         }

@@ -1,7 +1,9 @@
 //! What is known of an exchange or a queue, and what was asked for when it was declared.
 
+use std::sync::Arc;
+
 use crate::{
-    broker::routing::ExchangeKind,
+    broker::routing::{AnnexPlan, ExchangeKind, Plan},
     model::{
         ConnectionId, ExchangeName, ExchangeOptions, FieldTable, QueueId, QueueKind, QueueName,
         QueueOptions, Resource, ResourceKind, ShortString, VirtualHostName,
@@ -29,6 +31,50 @@ pub struct ExchangeRecord {
     pub internal: bool,
     pub arguments: FieldTable,
     pub options: ExchangeOptions,
+    /// What its type asks of it.
+    pub plan: Plan,
+    /// Where it keeps what its plan has it keep; empty until it is hosted.
+    pub annexes: Vec<QueueId>,
+}
+
+impl ExchangeRecord {
+    /// Whether something is to be kept that has no place yet.
+    pub(in crate::broker) fn lacks_annexes(&self) -> bool {
+        self.annexes.is_empty() && !self.plan.annexes().is_empty()
+    }
+
+    /// The same exchange with places for what it keeps.
+    pub(in crate::broker) fn with_annexes(&self, numbers: impl Iterator<Item = QueueId>) -> Self {
+        let annexes = numbers.take(self.plan.annexes().len()).collect();
+        Self { annexes, ..self.clone() }
+    }
+
+    /// The queues that are its annexes.
+    pub(in crate::broker) fn annex_records(&self) -> impl Iterator<Item = Arc<QueueRecord>> {
+        let plans = self.plan.annexes().into_iter();
+        plans.zip(&self.annexes).map(|(plan, id)| {
+            let persists = match &plan {
+                AnnexPlan::Delays | AnnexPlan::Recent(_) => true,
+                AnnexPlan::Keys(cache) => cache.persists,
+            };
+            Arc::new(QueueRecord {
+                id: *id,
+                name: QueueName::default(),
+                durable: self.durable && persists,
+                auto_delete: false,
+                owner: None,
+                arguments: FieldTable::default(),
+                options: QueueOptions::default(),
+                annex: Some(Annex { exchange: self.name.clone(), plan }),
+            })
+        })
+    }
+
+    /// Where messages are kept for destinations that are bound later.
+    pub(in crate::broker) fn history(&self) -> Option<QueueId> {
+        let is_history = |plan: &AnnexPlan| matches!(plan, AnnexPlan::Recent(_));
+        self.annexes.get(self.plan.annexes().iter().position(is_history)?).copied()
+    }
 }
 
 /// `queue.declare`.
@@ -57,6 +103,15 @@ pub struct QueueRecord {
     /// As declared, and `x-queue-type` with the type that a declaration without it came to.
     pub arguments: FieldTable,
     pub options: QueueOptions,
+    /// It is none that clients see, but what an exchange keeps.
+    pub annex: Option<Annex>,
+}
+
+/// What makes a queue the annex of an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annex {
+    pub exchange: ExchangeName,
+    pub plan: AnnexPlan,
 }
 
 impl QueueDeclaration {

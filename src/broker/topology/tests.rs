@@ -6,7 +6,7 @@ mod routes;
 
 use super::*;
 use crate::{
-    broker::routing::Recipients,
+    broker::routing::{Draws, Recipients},
     model::{FieldTable, FieldValue, Properties, QueueName, ResourceKind, RoutingKey, ShortString},
 };
 
@@ -87,7 +87,9 @@ impl Bench {
         let message = Message::new(exchange.as_bytes(), key.as_bytes(), &properties, body);
         let (message, recipients) = Recipients::separate(message).expect("well-formed recipients");
         let mut out = Vec::new();
-        self.topology.route(&message, &recipients.into_keys(), &mut out).expect("the exchange");
+        let mut draws = Draws::new(1);
+        let routing = self.topology.route(&message, &recipients.into_keys(), &mut draws, &mut out);
+        assert_eq!(routing.expect("the exchange").is_routed, !out.is_empty());
         let name = |queue: &QueueId| self.topology.queue(*queue).expect("exists").name.to_string();
         out.iter().map(name).collect()
     }

@@ -41,6 +41,8 @@ fn every_argument_finds_its_option() {
         ("x-queue-version", 2.into()),
         ("x-queue-master-locator", "min-masters".into()),
         ("x-queue-leader-locator", "balanced".into()),
+        ("x-message-deduplication", true.into()),
+        ("x-consumer-selection", "least-loaded".into()),
         ("x-nobody-knows", FieldValue::Void),
     ]);
     let expected = QueueOptions {
@@ -57,6 +59,8 @@ fn every_argument_finds_its_option() {
         }),
         max_priority: Some(10),
         single_active_consumer: true,
+        deduplicates: true,
+        selection: Selection::LeastLoaded,
         delivery_limit: None,
     };
     assert_eq!(options, Ok(expected));

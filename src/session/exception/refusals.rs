@@ -2,8 +2,8 @@
 
 use super::ReplyCode as Code;
 use crate::model::{
-    ArgumentFault, Difference, ExpirationFault, FieldValue, Refusal, Resource, Right, RoutingKey,
-    ShortString, VirtualHostName,
+    ArgumentFault, BindingFault, Difference, ExchangeFault, ExpirationFault, FieldValue, Refusal,
+    Resource, Right, RoutingKey, ShortString, VirtualHostName,
 };
 
 /// Reply code and explanation of a refusal.
@@ -95,6 +95,8 @@ fn precondition(refusal: &Refusal) -> String {
             format!("Cannot declare a server-named queue for type {kind}")
         }
         Refusal::InvalidHeadersMatch { value } => headers_match(value),
+        Refusal::UnfitExchange(fault) => exchange_fault(fault),
+        Refusal::UnfitBinding(fault) => binding_fault(fault),
         Refusal::InvalidExpiration { value, fault } => {
             format!("invalid expiration '{value}': {}", expiration_fault(fault))
         }
@@ -196,6 +198,66 @@ fn expiration_fault(fault: &ExpirationFault) -> String {
         ExpirationFault::Negative(value) => format!("{{value_negative,{value}}}"),
         ExpirationFault::TooLarge(value) => format!("{{value_too_large,{value}}}"),
     }
+}
+
+/// The words of the types that are plugins of RabbitMQ.
+fn exchange_fault(fault: &ExchangeFault) -> String {
+    match fault {
+        ExchangeFault::HashesTwice => "hash-header and hash-property are mutually exclusive".into(),
+        ExchangeFault::UnknownHashProperty(name) => format!("Unsupported property: {name}"),
+        ExchangeFault::HistoryLength(value) => format!(
+            "Invalid argument {}, 'x-recent-history-length' must be a positive integer",
+            term(value)
+        ),
+        ExchangeFault::DelaysTwice => {
+            "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'".into()
+        }
+        ExchangeFault::NoDelayedType => {
+            "Invalid argument, 'x-delayed-type' must be an existing exchange type".into()
+        }
+        ExchangeFault::CacheSize => {
+            "Missing or invalid argument, 'x-cache-size' must be an integer greater than 0".into()
+        }
+        ExchangeFault::CacheTimeToLive => {
+            "Invalid argument, 'x-cache-ttl' must be an integer greater than 0".into()
+        }
+        ExchangeFault::CachePersistence => {
+            "Invalid argument, 'x-cache-persistence' must be either 'disk' or 'memory'".into()
+        }
+    }
+}
+
+fn binding_fault(fault: &BindingFault) -> String {
+    match fault {
+        BindingFault::WeightNotAnInteger(key) => {
+            format!("The binding key must be an integer: {}", binary(key))
+        }
+        BindingFault::WeightBelowOne => "The binding key must be greater than 0".into(),
+        BindingFault::WeightAbove(greatest) => {
+            format!("The binding key must not exceed {greatest}")
+        }
+        BindingFault::KeyNotEmpty(key) => format!("Non empty binding '{key}' key not permitted"),
+        BindingFault::QueueKind(kind) => {
+            format!("Queue type {kind} not valid for this exchange type")
+        }
+        BindingFault::NotAQueue => "Destination not found".into(),
+    }
+}
+
+/// A value in Erlang's notation.
+fn term(value: &FieldValue) -> String {
+    match value {
+        FieldValue::LongString(octets) | FieldValue::ByteArray(octets) => binary(octets),
+        other => other.to_string(),
+    }
+}
+
+/// Octets in Erlang's notation; only text is shown as it shows it.
+fn binary(octets: &[u8]) -> String {
+    if octets.is_empty() {
+        return "<<>>".into();
+    }
+    format!("<<\"{}\">>", String::from_utf8_lossy(octets))
 }
 
 fn headers_match(value: &FieldValue) -> String {

@@ -18,19 +18,22 @@ fn samples() -> Vec<Fact> {
     for name in ["p", "q"] {
         let arguments = a_table(&mut random, 3);
         client.declare_queue(&QueueDeclaration { arguments, ..queue(name) }, NOW).unwrap();
-        client.bind(binding("a", to_queue(name), "key")).unwrap();
+        client.bind(binding("a", to_queue(name), "key"), Moment::default()).unwrap();
     }
     let plain = binding("b", to_exchange("c"), "");
     let arguments = table([("x-match", "any".into()), ("h", 7.into())]);
     let with_arguments =
         Binding::new(&plain.source, &plain.destination, &plain.routing_key, &arguments);
-    client.bind(with_arguments).unwrap();
+    client.bind(with_arguments, Moment::default()).unwrap();
     let permission = TopicPermission::new(&GUEST, &HOME, "^{username}", "a|b").unwrap();
     let exchange = ExchangeName::from_static("c");
     let held = TopicPermissionView { user: GUEST, virtual_host: HOME, exchange, permission };
     node.broker.set_topic_permission(held).unwrap();
     let value = FieldValue::Table(table([("a", 1.into()), ("b", FieldValue::Void)]));
     node.broker.set_global_parameter(ShortString::from_static("p"), value);
+    for kind in [PolicyKind::User, PolicyKind::Operator] {
+        node.broker.set_policy(&HOME, kind, policy(kind, "^q", 5), NOW).unwrap();
+    }
     let facts = node.ledger.facts();
     facts.iter().map(|(key, value)| Fact::read(key, value).unwrap()).collect()
 }
@@ -56,9 +59,10 @@ fn everything_comes_after_what_it_stands_on() {
             Fact::Permission(..) => 'p',
             Fact::TopicPermission(..) => 't',
             Fact::GlobalParameter(..) => 'g',
+            Fact::Policy(..) => 'r',
         })
         .collect();
-    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptg");
+    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrr");
 }
 
 #[test]

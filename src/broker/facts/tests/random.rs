@@ -26,7 +26,7 @@ impl Play {
         match choice {
             0..4 => client.declare_exchange(&an_exchange(exchange, random)),
             4..8 => client.declare_queue(&a_queue(queue, client.id(), random), NOW).map(drop),
-            8..14 => client.bind(a_binding(random)),
+            8..14 => client.bind(a_binding(random), Moment::default()),
             14..16 => {
                 let bindings: Vec<_> = node.home().topology().bindings().cloned().collect();
                 let choice = random.below(bindings.len().max(1));

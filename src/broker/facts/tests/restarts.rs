@@ -1,7 +1,10 @@
 //! What a restart keeps, what it lets go, and what it refuses to start from.
 
 use super::*;
-use crate::broker::topology::Declared;
+use crate::{
+    broker::{Restoring, topology::Declared},
+    model::{ChannelNumber, Message, Publication},
+};
 
 #[test]
 fn only_what_is_durable_at_both_ends_stays_bound() {
@@ -13,11 +16,11 @@ fn only_what_is_durable_at_both_ends_stays_bound() {
     client.declare_queue(&QueueDeclaration { durable: false, ..queue("lost") }, NOW).unwrap();
     for source in ["kept", "lost", "amq.fanout"] {
         for destination in ["kept", "lost"] {
-            client.bind(binding(source, to_queue(destination), "")).unwrap();
+            client.bind(binding(source, to_queue(destination), ""), Moment::default()).unwrap();
         }
     }
-    client.bind(binding("kept", to_exchange("amq.topic"), "")).unwrap();
-    client.bind(binding("kept", to_exchange("lost"), "")).unwrap();
+    client.bind(binding("kept", to_exchange("amq.topic"), ""), Moment::default()).unwrap();
+    client.bind(binding("kept", to_exchange("lost"), ""), Moment::default()).unwrap();
     let restored = node.restarted().home();
     let bindings: Vec<_> =
         restored.topology().bindings().map(|binding| Binding::clone(binding)).collect();
@@ -39,9 +42,9 @@ fn a_reply_awaits_what_is_durable_and_nothing_else() {
     assert_eq!(client.take_awaited(), LogPosition(0));
     client.declare_queue(&queue("q"), NOW).unwrap();
     assert_eq!(client.take_awaited(), records());
-    client.bind(binding("amq.direct", to_queue("q"), "k")).unwrap();
+    client.bind(binding("amq.direct", to_queue("q"), "k"), Moment::default()).unwrap();
     assert_eq!(client.take_awaited(), records());
-    client.bind(binding("amq.direct", to_queue("t"), "k")).unwrap();
+    client.bind(binding("amq.direct", to_queue("t"), "k"), Moment::default()).unwrap();
     assert_eq!(client.take_awaited(), LogPosition(0));
     client.delete_queue(&QueueName::from_static("q"), false, false, NOW).unwrap();
     assert_eq!(client.take_awaited(), records());
@@ -125,13 +128,72 @@ fn users_and_virtual_hosts_that_were_added_stay() {
     assert!(restarted.broker.virtual_host(&VirtualHostName::from_static("more")).is_some());
 }
 
+#[test]
+fn policies_hold_again_before_the_first_client_comes() {
+    let node = Node::established();
+    node.client(1).declare_queue(&queue("q"), NOW).unwrap();
+    let user = || policy(PolicyKind::User, "^q", 5);
+    let set = |kind, policy| node.broker.set_policy(&HOME, kind, policy, NOW).unwrap();
+    assert!(set(PolicyKind::User, policy(PolicyKind::User, "^q", 100)) > LogPosition(0));
+    set(PolicyKind::User, user());
+    let written = node.ledger.pages().records;
+    set(PolicyKind::User, user());
+    assert_eq!(node.ledger.pages().records, written, "what is so already is not written");
+    set(PolicyKind::Operator, policy(PolicyKind::Operator, "", 3));
+    let restarted = node.restarted();
+    let options = |node: &Node| {
+        let home = node.home();
+        let topology = home.topology();
+        let queue = topology.queue_named(b"q").cloned().unwrap();
+        assert_eq!(queue.options, QueueOptions { max_length: None, ..queue.options.clone() });
+        topology.options_of(&queue).max_length
+    };
+    assert_eq!(options(&restarted), Some(3));
+    let kept = restarted.broker.policies(&HOME, PolicyKind::User);
+    assert_eq!(kept, [Arc::new(user())]);
+}
+
+#[test]
+fn a_restored_queue_holds_as_much_as_its_policy_allows() {
+    let node = Node::established();
+    node.client(1).declare_queue(&queue("q"), NOW).unwrap();
+    let limit = policy(PolicyKind::User, "^q", 3);
+    node.broker.set_policy(&HOME, PolicyKind::User, limit, NOW).unwrap();
+    let mut restoring = Restoring::new();
+    node.ledger.facts().iter().for_each(|(key, value)| restoring.fact(key, value));
+    let heir = Node::new();
+    heir.broker.restore(restoring, 0, NOW).expect("well-formed facts");
+    let mut client = heir.client(1);
+    let publication = |number: u64| Publication {
+        channel: ChannelNumber(1),
+        message: Message::new(b"", b"q", &[0, 0], number.to_string().into()),
+        mandatory: false,
+        confirm: None,
+        transactional: false,
+    };
+    client.publish((0..10).map(publication).collect(), NOW);
+    let found = client.check_queue(&QueueName::from_static("q"), NOW).unwrap();
+    assert_eq!(found.messages, 3);
+}
+
+#[test]
+fn a_policy_that_was_cleared_does_not_come_back() {
+    let node = Node::established();
+    let name = ShortString::from_static("p");
+    for kind in [PolicyKind::User, PolicyKind::Operator] {
+        node.broker.set_policy(&HOME, kind, policy(kind, "", 5), NOW).unwrap();
+        node.broker.clear_policy(&HOME, kind, &name, NOW).unwrap();
+        assert!(node.restarted().broker.policies(&HOME, kind).is_empty());
+    }
+}
+
 /// The complaint about the facts of a small topology after `change` was done to them.
 fn complaint(change: impl FnOnce(&mut BTreeMap<Bytes, Bytes>)) -> String {
     let node = Node::established();
     let mut client = node.client(1);
     client.declare_exchange(&exchange("x")).unwrap();
     client.declare_queue(&queue("q"), NOW).unwrap();
-    client.bind(binding("x", to_queue("q"), "k")).unwrap();
+    client.bind(binding("x", to_queue("q"), "k"), Moment::default()).unwrap();
     let mut facts = node.ledger.facts();
     change(&mut facts);
     let heir = Node::new();
@@ -176,6 +238,7 @@ fn a_fact_that_contradicts_others_is_refused() {
         owner: None,
         arguments,
         options: QueueOptions::default(),
+        annex: None,
     };
     let with_queue = |id, arguments| with(&Fact::Queue(HOME, Arc::new(record(id, arguments))));
     let refused =
@@ -195,6 +258,8 @@ fn a_fact_that_contradicts_others_is_refused() {
         internal: false,
         arguments: none(),
         options: ExchangeOptions::default(),
+        plan: Plan::Fanout,
+        annexes: Vec::new(),
     };
     assert_eq!(
         with(&Fact::Exchange(HOME, Arc::new(predeclared))),

@@ -302,3 +302,29 @@ fn nobody_sees_where_messages_are_and_a_restart_finds_what_must_survive() {
         assert_eq!(unflagged, None, "{}: seen before, and does not say so", described());
     }
 }
+
+#[test]
+fn a_limit_of_octets_that_comes_after_a_restart_counts_what_was_not_read() {
+    let paper = Arc::new(Paper::default());
+    for number in 0..40 {
+        let body = Bytes::from(vec![7; 100]);
+        let message = Message::new(b"", b"q", &[0, 0], body.clone());
+        let mut octets = Vec::new();
+        Stored::put_head(&mut octets, &message, 0, None);
+        octets.extend_from_slice(&body);
+        let mut pages = paper.0.lock().unwrap();
+        let page = pages.entry(QUEUE).or_default();
+        page.messages.insert(Position(number), octets.into());
+        page.next = Position(number + 1);
+        page.moved = page.next;
+    }
+    let mut queue = on_paper(&QueueOptions::default(), &paper).restored(paper.restored());
+    assert_eq!((queue.ready_count(), queue.ready_octets()), (40, 0), "it is not read");
+    let limited = QueueOptions { max_length_bytes: Some(1000), ..QueueOptions::default() };
+    queue.apply(Command::Configure(Box::new(limited)), Moment::default(), &mut Vec::new());
+    assert_eq!((queue.ready_count(), queue.ready_octets()), (10, 1000));
+    let unlimited = QueueOptions::default();
+    queue.apply(Command::Configure(Box::new(unlimited)), Moment::default(), &mut Vec::new());
+    assert_eq!(drain(&mut queue).len(), 10);
+    assert_eq!(queue.ready_octets(), 0);
+}

@@ -167,7 +167,8 @@ fn a_route_says_whether_it_depends_on_headers() {
     let mut bench = Bench::new().with_queue("q").with_exchange("in", "fanout");
     let basis = |bench: &Bench, exchange: &[u8], keys: &[LongString]| {
         let message = Message::new(exchange, b"q", &[0, 0], bytes::Bytes::new());
-        bench.topology.route(&message, keys, &mut Vec::new())
+        let routing = bench.topology.route(&message, keys, &mut Draws::new(1), &mut Vec::new());
+        routing.map(|routing| routing.basis)
     };
     assert_eq!(basis(&bench, b"", &[]), Some(Basis::Address));
     assert_eq!(basis(&bench, b"", &["k".into()]), Some(Basis::Headers));

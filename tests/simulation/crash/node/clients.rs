@@ -78,11 +78,12 @@ impl Node {
 
     /// Binds, or unbinds what is bound.
     pub(in super::super) fn bind(&mut self, client: usize, bound: (usize, usize, &'static str)) {
+        let now = self.now();
         let client = &mut self.clients[client];
         if self.model.bindings.remove(&bound) {
             client.unbind(&binding(bound)).unwrap();
         } else {
-            client.bind(binding(bound)).unwrap();
+            client.bind(binding(bound), now).unwrap();
             self.model.bindings.insert(bound);
         }
         let awaited = client.take_awaited();
