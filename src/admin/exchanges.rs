@@ -39,7 +39,7 @@ fn list(call: &Call) -> Result<Reply, Failure> {
     for home in call.open_homes()? {
         let records = call.broker().exchanges(&home).unwrap_or_default();
         items.push(default_exchange(&home));
-        items.extend(records.iter().map(|record| to_json(&home, record)));
+        items.extend(records.iter().map(|record| to_json(call, &home, record)));
     }
     Ok(Reply::pages(items))
 }
@@ -48,7 +48,7 @@ fn show(call: &Call) -> Result<Reply, Failure> {
     let (home, name) = (call.home()?, call.exchange("exchange")?);
     let mut found = match name.is_empty() {
         true => default_exchange(&home),
-        false => to_json(&home, &*find(call, &home, &name)?),
+        false => to_json(call, &home, &*find(call, &home, &name)?),
     };
     found["incoming"] = json!([]);
     found["outgoing"] = json!([]);
@@ -109,7 +109,7 @@ fn find(
     call.broker().exchange(home, name).ok_or_else(Failure::not_there)
 }
 
-fn to_json(home: &VirtualHostName, record: &ExchangeRecord) -> Value {
+fn to_json(call: &Call, home: &VirtualHostName, record: &ExchangeRecord) -> Value {
     let mut object = json!({
         "name": record.name.text(),
         "vhost": home.text(),
@@ -119,6 +119,10 @@ fn to_json(home: &VirtualHostName, record: &ExchangeRecord) -> Value {
         "internal": record.internal,
         "arguments": fields::table_to_json(&record.arguments),
     });
+    let view = call.broker().exchange_policy(home, &record.name);
+    if let Some(policy) = view.and_then(|view| view.policy) {
+        object["policy"] = policy.text().into();
+    }
     if record.name.starts_with(b"amq.") {
         object["user_who_performed_action"] = NOBODY.into();
     }

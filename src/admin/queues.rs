@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     broker::{Destination, QueueDeclaration, QueueView},
-    model::{LogPosition, Names, QueueKind, QueueName, VirtualHostName},
+    model::{LogPosition, Names, QueueKind, QueueName, ShortString, VirtualHostName},
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -159,13 +159,17 @@ fn to_json(call: &Call, home: &VirtualHostName, view: &QueueView) -> Value {
         "messages_ready": ready,
         "messages_unacknowledged": unacknowledged,
     });
-    match (call.query.is_true("disable_stats"), call.query.is_true("enable_queue_totals")) {
-        (true, false) => object["state"] = "live".into(),
-        (true, true) => extend(&mut object, totals),
-        (false, _) => {
-            extend(&mut object, totals);
-            extend(&mut object, statistics(view));
-        }
+    let policies = policies(call, home, &record.name);
+    let is_short = call.query.is_true("disable_stats");
+    if !is_short {
+        extend(&mut object, statistics(view));
+        extend(&mut object, policies);
+    } else if !policies["policy"].is_null() {
+        object["policy"] = policies["policy"].clone();
+    }
+    match is_short && !call.query.is_true("enable_queue_totals") {
+        true => object["state"] = "live".into(),
+        false => extend(&mut object, totals),
     }
     if record.options.kind == QueueKind::Quorum {
         extend(&mut object, json!({ "leader": node, "members": [node], "online": [node] }));
@@ -187,6 +191,18 @@ fn statistics(view: &QueueView) -> Value {
         "consumers": consumers.len(),
         "exclusive_consumer_tag": tag(&|consumer| consumer.subscriber.exclusive),
         "single_active_consumer_tag": tag(&|consumer| is_single && consumer.is_active),
+    })
+}
+
+/// Which policies hold, and what comes of them together.
+fn policies(call: &Call, home: &VirtualHostName, queue: &QueueName) -> Value {
+    let view = call.broker().queue_policy(home, queue);
+    let name = |policy: Option<&ShortString>| policy.map(|name| name.text().into_owned());
+    json!({
+        "policy": name(view.as_ref().and_then(|view| view.policy.as_ref())),
+        "operator_policy": name(view.as_ref().and_then(|view| view.operator_policy.as_ref())),
+        "effective_policy_definition":
+            view.map_or_else(|| json!({}), |view| fields::table_to_json(&view.definition)),
     })
 }
 
