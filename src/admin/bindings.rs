@@ -36,7 +36,8 @@ pub(super) fn from(call: &Call, home: &VirtualHostName, source: &ExchangeName) -
     if source.is_empty() {
         return implicit(call, home);
     }
-    let found = call.broker().bindings_from(home, source);
+    let mut found = call.broker().bindings_from(home, source);
+    found.sort_by(|one, other| order(one).cmp(&order(other)));
     found.iter().map(|binding| to_json(home, binding)).collect()
 }
 
@@ -52,7 +53,8 @@ fn list(call: &Call) -> Result<Reply, Failure> {
     let mut items = Vec::new();
     for home in call.open_homes()? {
         items.extend(implicit(call, &home));
-        let explicit = call.broker().bindings(&home).unwrap_or_default();
+        let mut explicit = call.broker().bindings(&home).unwrap_or_default();
+        explicit.sort_by(|one, other| order(one).cmp(&order(other)));
         items.extend(explicit.iter().map(|binding| to_json(&home, binding)));
     }
     Ok(Reply::list(items))
@@ -144,6 +146,12 @@ fn implicit_binding(destination: &Destination) -> Binding {
     let routing_key = RoutingKey::new(name_of(destination).to_vec().into());
     let routing_key = routing_key.expect("a name is as short as a routing key");
     Binding::new(&ExchangeName::default(), destination, &routing_key, &FieldTable::default())
+}
+
+/// RabbitMQ lists those that lead to exchanges before those that lead to queues.
+fn order(binding: &Binding) -> impl Ord {
+    let is_queue = matches!(binding.destination, Destination::Queue(_));
+    (&binding.source, is_queue, name_of(&binding.destination), &binding.routing_key)
 }
 
 fn name_of(destination: &Destination) -> &[u8] {
