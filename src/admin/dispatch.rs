@@ -74,7 +74,7 @@ async fn answer(State(gate): State<Arc<Gate>>, request: Request<HttpBody>) -> Re
     let (matched, operator) = match admitted {
         Ok(admitted) => admitted,
         Err(barred) => {
-            if !matches!(barred, Barred::Unknown) {
+            if let Barred::Refused(_) = barred {
                 let delay = gate.node.note_login(peer.address, false);
                 tokio::time::sleep(delay).await;
             }
