@@ -96,11 +96,14 @@ pub(super) fn logs_in(address: SocketAddr, user: &str, password: &str, home: &st
     let octets = [b"AMQP\0\0\x09\x01".to_vec(), frame(&start_ok), frame(&tune_ok), frame(&open)];
     stream.write_all(&octets.concat()).unwrap();
     let (mut read, mut octet) = (Vec::new(), [0]);
-    let opened = [0, 10, 0, 41];
+    let (opened, closed) = ([0, 10, 0, 41], [0, 10, 0, 50]);
     while stream.read(&mut octet).is_ok_and(|count| count == 1) {
         read.push(octet[0]);
         if read.ends_with(&opened) {
             return true;
+        }
+        if read.ends_with(&closed) {
+            return false;
         }
     }
     false

@@ -118,8 +118,8 @@ fn one_wrong_entry_is_named_and_nothing_is_imported() {
         });
         let entry: Value = serde_json::from_str(entry).unwrap();
         match document[*section].as_array_mut() {
-            Some(entries) => entries.push(entry),
-            None => document[*section] = json!([entry]),
+            Some(entries) => entries.push(entry.clone()),
+            None => document[*section] = json!([entry.clone()]),
         }
         let answer = broker.check("POST", "/api/definitions", &document.to_string(), 400);
         let reason = answer.json()["reason"].as_str().unwrap().to_owned();

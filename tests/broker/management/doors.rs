@@ -140,9 +140,9 @@ fn connections_are_listed_and_closed() {
     assert_eq!(broker.get(&format!("/api/connections/{name}"))["name"], listed[0]["name"]);
     assert_eq!(broker.get("/api/connections/username/guest")[0]["name"], listed[0]["name"]);
     broker.check("DELETE", &format!("/api/connections/{name}"), "", 204);
-    let (mut read, mut octets) = (Vec::new(), [0; 256]);
+    let (mut read, mut octets) = (Vec::<u8>::new(), [0_u8; 256]);
     let text = b"Closed via management plugin";
-    while !read.windows(text.len()).any(|window| window == text) {
+    while !read.windows(text.len()).any(|window| *window == text[..]) {
         let count = stream.read(&mut octets).unwrap();
         assert_ne!(count, 0);
         read.extend(&octets[..count]);
