@@ -102,6 +102,21 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Vec<SocketAddr>,
 
+    /// Address and port of the control plane over HTTP; may be given several times; `none` has it
+    /// nowhere [default: 127.0.0.1:15672 and [::1]:15672, as far as they are free]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = management)]
+    management: Vec<Option<SocketAddr>>,
+
+    /// The node's own socket, through which `leveret ctl` reaches it without a password
+    /// [default: control.sock in the data directory]
+    #[arg(long, value_name = "PATH")]
+    control_socket: Option<PathBuf>,
+
+    /// File of definitions to import before anybody may connect, as RabbitMQ exports it, or a
+    /// directory of such files; may be given several times
+    #[arg(long, value_name = "FILE")]
+    definitions: Vec<PathBuf>,
+
     /// Directory for what must survive a restart; made if it is not there [default: the first that
     /// can be used: $LEVERET_DATA_DIR, /var/lib/leveret, $XDG_DATA_HOME/leveret,
     /// ~/.local/share/leveret]
@@ -126,15 +141,20 @@ pub(crate) struct ServeArguments {
 }
 
 impl ServeArguments {
-    /// The configuration: defaults, then the file, then the flags.
+    /// The configuration: defaults, then the file, then the environment, then the flags.
     pub(crate) fn config(&self) -> Result<Config, String> {
-        let mut config = Config::default();
+        let mut config = Config { management: Config::usual_management(), ..Config::default() };
         if let Some(file) = &self.config {
             config::read_file(file, &mut config).map_err(|error| error.to_string())?;
         }
+        take_environment(|name| env::var(name).ok(), &mut config);
         if !self.listen.is_empty() {
             config.listen.clone_from(&self.listen);
         }
+        if !self.management.is_empty() {
+            config.management = self.management.iter().copied().flatten().collect();
+        }
+        config.definitions.extend(self.definitions.iter().cloned());
         if let Some(folder) = &self.data_dir {
             config.data_dir = Some(folder.clone());
         }
@@ -143,11 +163,36 @@ impl ServeArguments {
         } else if config.data_dir.is_none() {
             config.data_dir = Some(default_folder(|name| env::var_os(name), is_usable)?);
         }
+        let in_data_dir = || config.data_dir.as_ref().map(|folder| folder.join("control.sock"));
+        config.control_socket = self.control_socket.clone().or_else(in_data_dir);
         config.recover = self.recover;
         if let Some(level) = &self.log {
             config.log.clone_from(level);
         }
         Ok(config)
+    }
+}
+
+/// An address, or `none`.
+fn management(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "none" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| "expected ADDRESS:PORT or none".to_owned()),
+    }
+}
+
+/// What images and test frameworks say of the first user, and of the node's name (RabbitMQ 3.10).
+fn take_environment(variable: impl Fn(&str) -> Option<String>, config: &mut Config) {
+    let settings = [
+        ("RABBITMQ_DEFAULT_USER", &mut config.default_user),
+        ("RABBITMQ_DEFAULT_PASS", &mut config.default_password),
+        ("RABBITMQ_DEFAULT_VHOST", &mut config.default_virtual_host),
+        ("RABBITMQ_NODENAME", &mut config.node_name),
+    ];
+    for (name, setting) in settings {
+        if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
+            *setting = value;
+        }
     }
 }
 

@@ -36,6 +36,9 @@ pub mod ctl;
 /// `session` and `config`.
 pub mod net;
 
+/// The control plane: what operators ask over HTTP. Knows `model`, `broker` and `config`.
+pub mod admin;
+
 /// Puts the broker together: binds, starts, wakes, stops. Knows all of the above.
 pub mod server;
 

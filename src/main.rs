@@ -79,6 +79,7 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
         let outcome = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
+            () = server.asked_to_stop() => Ok(()),
             () = reload_when_told(&server, hang_up) => Ok(()),
             failure = server.failed() => Err(failure),
         };
@@ -120,8 +121,11 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
         None => "ephemeral".to_owned(),
     };
     let plain = listed("amqp", server.addresses());
-    let listeners: Vec<_> =
-        plain.into_iter().chain(listed("amqps", server.tls_addresses())).collect();
+    let listeners: Vec<_> = plain
+        .into_iter()
+        .chain(listed("amqps", server.tls_addresses()))
+        .chain(listed("management", server.management_addresses()))
+        .collect();
     writeln!(out, "Leveret {version} is ready: {}; {kept}", listeners.join("; "))?;
     let time = timestamp();
     writeln!(out, "{time} [info] <0.1.0> Server startup complete; 0 plugins started.")?;

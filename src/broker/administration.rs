@@ -1,6 +1,6 @@
 //! What operators do: users, permissions, virtual hosts, and what there is to be seen.
 
-use std::sync::Arc;
+use std::{ops::Add, sync::Arc};
 
 use dashmap::Entry;
 use thiserror::Error;
@@ -52,6 +52,33 @@ pub struct TopicPermissionView {
     pub virtual_host: VirtualHostName,
     pub exchange: ExchangeName,
     pub permission: TopicPermission,
+}
+
+/// How much there is in a virtual host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// With the default one.
+    pub exchanges: u64,
+    pub queues: u64,
+    pub consumers: u64,
+    /// Messages that wait.
+    pub ready: u64,
+    /// Messages that were delivered and are not settled.
+    pub unacknowledged: u64,
+}
+
+impl Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            exchanges: self.exchanges + other.exchanges,
+            queues: self.queues + other.queues,
+            consumers: self.consumers + other.consumers,
+            ready: self.ready + other.ready,
+            unacknowledged: self.unacknowledged + other.unacknowledged,
+        }
+    }
 }
 
 /// Whatever changes survives a restart once the position that is returned is durable.
@@ -234,6 +261,23 @@ impl Broker {
     /// Tells a connection to end for this reason; says whether it was there.
     pub fn close_connection(&self, connection: ConnectionId, reason: &str) -> bool {
         self.presence.close_one(connection, reason)
+    }
+
+    /// How much there is in a virtual host. Each queue is counted at a moment of its own.
+    pub fn totals(&self, home: &VirtualHostName, now: Moment) -> Option<Totals> {
+        let home = self.virtual_host(home)?;
+        let topology = home.topology();
+        let exchanges = topology.exchanges().count() as u64 + 1;
+        let queues: Vec<_> = topology.queues().map(|queue| queue.id).collect();
+        drop(topology);
+        let mut totals = Totals { exchanges, queues: queues.len() as u64, ..Totals::default() };
+        for hosted in self.queues(&queues) {
+            let counts = self.counts(&hosted, false, now).unwrap_or_default();
+            totals.consumers += counts.consumers;
+            totals.ready += counts.ready;
+            totals.unacknowledged += counts.unacknowledged;
+        }
+        Some(totals)
     }
 
     /// All global parameters, by name.

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeBounds,
     path::{Path, PathBuf},
     str::FromStr,
@@ -11,7 +11,7 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    AuthMechanism, Config, Limit, limit, quota,
+    AuthMechanism, Config, Limit, MANAGEMENT_PORT, limit, quota,
     tls::{self, Taken, TlsVersion},
 };
 
@@ -66,6 +66,11 @@ pub fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> 
     if !together.listeners.is_empty() {
         config.listen = together.listeners;
     }
+    if together.management_port.is_some() || together.management_address.is_some() {
+        let port = together.management_port.unwrap_or(MANAGEMENT_PORT);
+        let address = together.management_address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        config.management = vec![SocketAddr::new(address, port)];
+    }
     if !together.tls_listeners.is_empty() {
         config.tls.listen = together.tls_listeners;
     }
@@ -89,6 +94,8 @@ pub fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> 
 #[derive(Default)]
 struct Together {
     listeners: Vec<SocketAddr>,
+    management_port: Option<u16>,
+    management_address: Option<IpAddr>,
     tls_listeners: Vec<SocketAddr>,
     versions: Vec<TlsVersion>,
     mechanisms: Vec<AuthMechanism>,
@@ -118,8 +125,18 @@ fn take(setting: &str, config: &mut Config, together: &mut Together) -> Result<(
         tls::set_login(&mut config.tls.login, part, value)
     } else if let Some(user) = key.strip_prefix("loopback_users.") {
         restrict(config, user, value)
+    } else if let Some(tag) = key.strip_prefix("default_user_tags.") {
+        choose(&mut config.default_user_tags, tag, value)
     } else {
         match key {
+            "management.tcp.port" | "management.listener.port" => {
+                let port = number(value, 0..=u16::MAX, "a port");
+                port.map(|port| together.management_port = Some(port))
+            }
+            "management.tcp.ip" | "management.listener.ip" => {
+                let address = value.parse().map_err(|_| Refused::Value("an address"));
+                address.map(|address| together.management_address = Some(address))
+            }
             // RabbitMQ does not know the first of these; people write it all the same.
             "vm_memory_high_watermark" | "vm_memory_high_watermark.relative" => {
                 share(value).map(|share| together.memory_share = Some(share))
@@ -161,6 +178,13 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Refused> {
         "default_user" => value.clone_into(&mut config.default_user),
         "default_pass" => value.clone_into(&mut config.default_password),
         "default_vhost" => value.clone_into(&mut config.default_virtual_host),
+        "default_permissions.configure" => value.clone_into(&mut config.default_permissions[0]),
+        "default_permissions.write" => value.clone_into(&mut config.default_permissions[1]),
+        "default_permissions.read" => value.clone_into(&mut config.default_permissions[2]),
+        "management.tcp" | "management.listener" if value == "none" => config.management.clear(),
+        "load_definitions" | "management.load_definitions" => {
+            config.definitions.push(PathBuf::from(value));
+        }
         "loopback_users" if value == "none" => config.loopback_users.clear(),
         "channel_max" => {
             config.channel_max = number(value, 0..=u16::MAX, "a number up to 65535")?;
@@ -189,9 +213,14 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Refused> {
 
 /// Says whether a user may only connect from this machine.
 fn restrict(config: &mut Config, user: &str, value: &str) -> Result<(), Refused> {
-    config.loopback_users.retain(|known| known != user);
+    choose(&mut config.loopback_users, user, value)
+}
+
+/// Says whether a word is one of those chosen.
+fn choose(chosen: &mut Vec<String>, word: &str, value: &str) -> Result<(), Refused> {
+    chosen.retain(|known| known != word);
     match value {
-        "true" => config.loopback_users.push(user.to_owned()),
+        "true" => chosen.push(word.to_owned()),
         "false" => {}
         _ => return Err(Refused::Value("true or false")),
     }

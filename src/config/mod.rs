@@ -20,11 +20,23 @@ pub use tls::{
 /// The port that AMQP without TLS has by default.
 pub const AMQP_PORT: u16 = 5672;
 
+/// The port that the control plane has by default.
+pub const MANAGEMENT_PORT: u16 = 15672;
+
 /// What the broker is told before it starts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where to listen for AMQP; port 0 takes any free port. `listeners.tcp.…`
     pub listen: Vec<SocketAddr>,
+    /// Where to listen for the control plane over HTTP; nowhere unless it is said, but the command
+    /// line says [`Self::usual_management`]. `management.tcp.port`, `management.tcp.ip`
+    pub management: Vec<SocketAddr>,
+    /// Where to make the node's own socket, through which whoever may open it is an administrator.
+    /// The command line has it in the data directory.
+    pub control_socket: Option<PathBuf>,
+    /// Files of definitions, or directories of them, that are imported before anybody may connect.
+    /// `load_definitions`, `management.load_definitions`
+    pub definitions: Vec<PathBuf>,
     /// Where durable things are kept; none keeps everything in memory alone. `data_dir`
     pub data_dir: Option<PathBuf>,
     /// Start although parts of the data directory are damaged, and without them. It is for one
@@ -37,6 +49,10 @@ pub struct Config {
     pub default_password: String,
     /// The virtual host that exists from the start. `default_vhost`
     pub default_virtual_host: String,
+    /// What that user may configure, write and read there. `default_permissions.configure`, …
+    pub default_permissions: [String; 3],
+    /// `default_user_tags.administrator`, …
+    pub default_user_tags: Vec<String>,
     /// Users who may only connect from this machine. `loopback_users`
     pub loopback_users: Vec<String>,
     /// Channels a connection may open; 0 is no limit. `channel_max`
@@ -65,6 +81,8 @@ pub struct Config {
     pub product_version: String,
     /// The name that clients and tools show. `cluster_name`
     pub cluster_name: String,
+    /// What the node is called among operators' tools.
+    pub node_name: String,
     /// Ways to log in, in the order in which clients are told. `auth_mechanisms.…`
     pub mechanisms: Vec<AuthMechanism>,
     /// How much clients may have.
@@ -85,17 +103,30 @@ pub enum AuthMechanism {
     External,
 }
 
+impl Config {
+    /// Where the control plane listens when nobody says it: this machine alone can reach it.
+    pub fn usual_management() -> Vec<SocketAddr> {
+        LOOPBACK.map(|address| SocketAddr::new(address, MANAGEMENT_PORT)).to_vec()
+    }
+}
+
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
 impl Default for Config {
     fn default() -> Self {
-        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         Self {
-            listen: loopback.map(|address| SocketAddr::new(address, AMQP_PORT)).to_vec(),
+            listen: LOOPBACK.map(|address| SocketAddr::new(address, AMQP_PORT)).to_vec(),
+            management: Vec::new(),
+            control_socket: None,
+            definitions: Vec::new(),
             data_dir: None,
             recover: false,
             log: "info".to_owned(),
             default_user: "guest".to_owned(),
             default_password: "guest".to_owned(),
             default_virtual_host: "/".to_owned(),
+            default_permissions: [".*", ".*", ".*"].map(str::to_owned),
+            default_user_tags: vec!["administrator".to_owned()],
             loopback_users: vec!["guest".to_owned()],
             channel_max: 2047,
             frame_max: 131_072,
@@ -109,6 +140,7 @@ impl Default for Config {
             product: "RabbitMQ".to_owned(),
             product_version: "4.2.0".to_owned(),
             cluster_name: "leveret@localhost".to_owned(),
+            node_name: "leveret@localhost".to_owned(),
             mechanisms: vec![
                 AuthMechanism::Plain,
                 AuthMechanism::AmqPlain,

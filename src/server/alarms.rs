@@ -18,7 +18,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 pub(super) use self::gauges::{Gauges, Machine};
-use crate::{config::Config, net::Clients};
+use crate::{
+    config::{Config, Limit},
+    net::Clients,
+};
 
 /// The disk is looked at as often as it takes to see it fill at this rate (RabbitMQ's), in octets
 /// for a millisecond, but no more often and no less often than these.
@@ -31,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Alarms {
     clients: Arc<Clients>,
-    limits: Limits,
+    limits: Mutex<Limits>,
     scarce: Mutex<Scarce>,
     pressing: Arc<AtomicBool>,
     /// Whether the alarm of the disk is on, for who can do something about it.
@@ -40,10 +43,11 @@ pub struct Alarms {
 
 /// Where alarms begin, in octets; none where there is nothing to watch.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
-    memory: Option<u64>,
-    paging: Option<u64>,
-    disk: Option<u64>,
+pub(super) struct Limits {
+    pub(super) memory: Option<u64>,
+    pub(super) disk: Option<u64>,
+    /// The share of the memory's limit beyond which messages leave memory.
+    paging_ratio: f64,
 }
 
 /// What there is too little of.
@@ -78,16 +82,16 @@ impl Limits {
         if memory.is_none() {
             warn!("this system does not tell how much memory is used: there is no memory alarm");
         }
-        let paging = memory.map(|memory| (memory as f64 * config.memory_paging_ratio) as u64);
+        let paging_ratio = config.memory_paging_ratio;
         let disk = config.data_dir.as_ref().and_then(|_| config.disk_free_limit.octets(machine));
-        Self { memory, paging, disk }
+        Self { memory, disk, paging_ratio }
     }
 }
 
 impl Alarms {
     /// Alarms for these clients, of which those are on that should be from the start.
     pub(super) fn new(config: &Config, clients: Arc<Clients>, gauges: &dyn Gauges) -> Self {
-        let limits = Limits::new(config, gauges);
+        let limits = Mutex::new(Limits::new(config, gauges));
         let (scarce, pressing, disk) = (Mutex::default(), Arc::default(), watch::Sender::default());
         let alarms = Self { clients, limits, scarce, pressing, disk };
         alarms.look_at_memory(gauges);
@@ -111,6 +115,37 @@ impl Alarms {
         }
     }
 
+    /// Sets another limit of memory, unless nobody knows how much is used.
+    pub(super) fn set_memory_watermark(&self, watermark: Limit, gauges: &dyn Gauges) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        if limits.memory.is_some() {
+            limits.memory = watermark.octets(gauges.memory_limit());
+        }
+        drop(limits);
+        self.look_at_memory(gauges);
+    }
+
+    /// Sets another limit of the disk, unless there is none to watch.
+    pub(super) fn set_disk_free_limit(&self, limit: Limit, gauges: &dyn Gauges) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        if limits.disk.is_some() {
+            limits.disk = limit.octets(gauges.memory_limit());
+        }
+        drop(limits);
+        self.look_at_disk(gauges);
+    }
+
+    /// Where alarms begin.
+    pub(super) fn limits(&self) -> Limits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the alarm of the memory is on, and that of the disk.
+    pub(super) fn are_on(&self) -> (bool, bool) {
+        let scarce = *self.scarce();
+        (scarce.memory, scarce.room || scarce.store)
+    }
+
     /// Whether the alarm of the disk is on, and whenever that changes.
     pub(super) fn disk(&self) -> watch::Receiver<bool> {
         self.disk.subscribe()
@@ -128,7 +163,7 @@ impl Alarms {
 
     /// Looks at the memory again and again until `stop`.
     async fn watch_memory(&self, gauges: &dyn Gauges, pause: Duration, stop: CancellationToken) {
-        if self.limits.memory.is_none() {
+        if self.limits().memory.is_none() {
             return;
         }
         while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
@@ -138,16 +173,17 @@ impl Alarms {
 
     /// Looks at the disk again and again until `stop`, more often the nearer its limit is.
     async fn watch_disk(&self, gauges: &dyn Gauges, stop: CancellationToken) {
-        let Some(limit) = self.limits.disk else { return };
         let mut pause = SHORTEST_PAUSE;
         while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
+            let Some(limit) = self.limits().disk else { return };
             pause = pause_for(self.look_at_disk(gauges), limit);
         }
     }
 
     fn look_at_memory(&self, gauges: &dyn Gauges) {
-        let (Some(limit), Some(used)) = (self.limits.memory, gauges.memory_used()) else { return };
-        let paging = self.limits.paging.unwrap_or(limit);
+        let limits = self.limits();
+        let (Some(limit), Some(used)) = (limits.memory, gauges.memory_used()) else { return };
+        let paging = (limit as f64 * limits.paging_ratio) as u64;
         self.pressing.store(used > paging, Ordering::Relaxed);
         let is_scarce = used > limit;
         if self.change(|scarce| scarce.memory = is_scarce) {
@@ -160,7 +196,7 @@ impl Alarms {
 
     /// Gives the room that is left, if it is known. If not, the alarm stays as it is.
     fn look_at_disk(&self, gauges: &dyn Gauges) -> Option<u64> {
-        let (limit, free) = (self.limits.disk?, gauges.disk_free()?);
+        let (limit, free) = (self.limits().disk?, gauges.disk_free()?);
         let is_scarce = free < limit;
         if self.change(|scarce| scarce.room = is_scarce) {
             match is_scarce {

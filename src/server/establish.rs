@@ -52,7 +52,13 @@ fn new_broker(config: &Config, timer: Arc<dyn Timer>, journal: Option<Arc<dyn Jo
 
 /// Where nothing is yet, makes the first virtual host and the first user. If a crash takes them
 /// away, the next start makes them again.
+///
+/// Whoever brings definitions brings users and virtual hosts of his own (RabbitMQ 3.10).
 fn establish(broker: &Broker, config: &Config) -> Result<(), StartError> {
+    if !config.definitions.is_empty() {
+        tracing::info!("Will not seed default virtual host and user: have definitions to load...");
+        return Ok(());
+    }
     let name = &config.default_virtual_host;
     let virtual_host = VirtualHostName::try_from(name.clone())
         .map_err(|cause| StartError::VirtualHostName { name: name.clone(), cause })?;
@@ -60,10 +66,16 @@ fn establish(broker: &Broker, config: &Config) -> Result<(), StartError> {
     let user_name = ShortString::try_from(name.clone())
         .map_err(|cause| StartError::UserName { name: name.clone(), cause })?;
     let salt = (entropy::draw() as u32).to_le_bytes();
-    let tags = vec![ShortString::from_static("administrator")];
+    let tag = |tag: &String| {
+        ShortString::try_from(tag.clone())
+            .map_err(|cause| StartError::UserName { name: tag.clone(), cause })
+    };
+    let tags = config.default_user_tags.iter().map(tag).collect::<Result<_, _>>()?;
     let password = PasswordHash::new(Hashing::default(), config.default_password.as_bytes(), salt);
     let user = User { password: Some(password), tags, ..User::default() };
-    let permission = Permission::full();
+    let [configure, write, read] = &config.default_permissions;
+    let permission = Permission::new(configure, write, read)
+        .map_err(|cause| StartError::DefaultPermissions { cause })?;
     broker.establish(Origins { virtual_host, user_name, user, permission });
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -55,6 +55,7 @@ struct Waiting {
 enum Waiter {
     Queue(QueueId),
     Connection(Arc<Outbox>),
+    Task(oneshot::Sender<()>),
 }
 
 impl StoreJournal {
@@ -79,6 +80,19 @@ impl StoreJournal {
     /// Notifies the outbox once `position` is durable, or the store has failed.
     pub(super) fn notify_when_durable(&self, position: LogPosition, outbox: &Arc<Outbox>) {
         self.wait_for(position, Waiter::Connection(Arc::clone(outbox)));
+    }
+
+    /// Returns once everything up to `position` is durable, or tells why it never will be.
+    pub(super) async fn reach(&self, position: LogPosition) -> Result<(), String> {
+        if position < LogPosition::NEVER {
+            let (told, wait) = oneshot::channel();
+            self.wait_for(position, Waiter::Task(told));
+            let _whatever_it_was = wait.await;
+        }
+        if position <= self.durable() && position < LogPosition::NEVER {
+            return Ok(());
+        }
+        Err(self.failure().unwrap_or_else(|| "a record was not taken".to_owned()))
     }
 
     /// Octets that were appended and are not durable yet.
@@ -159,6 +173,9 @@ impl StoreJournal {
             match waiter {
                 Waiter::Queue(queue) => queues.push(queue),
                 Waiter::Connection(outbox) => outbox.notify(),
+                Waiter::Task(told) => {
+                    let _nobody_waits_any_more = told.send(());
+                }
             }
         }
         if !queues.is_empty() {

@@ -73,7 +73,7 @@ async fn bind(addresses: &[SocketAddr]) -> Result<(Vec<Listener>, Vec<SocketAddr
     Ok((listeners, taken))
 }
 
-fn lacks_address(error: &io::Error) -> bool {
+pub(super) fn lacks_address(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
         || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
 }

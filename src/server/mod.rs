@@ -4,6 +4,7 @@ mod alarms;
 mod attempts;
 mod backend;
 mod connections;
+mod control;
 mod entropy;
 mod establish;
 mod journal;
@@ -33,6 +34,7 @@ use self::{
     attempts::Attempts,
     backend::Desk,
     connections::Connections,
+    control::{Control, Doors},
     journal::StoreJournal,
     listeners::Listeners,
     ports::ConnectionOutbox,
@@ -42,7 +44,8 @@ use self::{
 };
 pub(crate) use self::{backend::BrokerBackend, establish::make_broker};
 use crate::{
-    broker::{BadFact, Broker, Client},
+    admin::BadDefinitions,
+    broker::{BadFact, BadPattern, Broker, Client},
     config::{AuthMechanism, Config},
     model::{ConnectionId, Moment, NameTooLong},
     net::{
@@ -80,6 +83,14 @@ pub enum StartError {
     UserName { name: String, cause: NameTooLong },
     #[error("there is no address to listen on")]
     NoListener,
+    #[error("default_permissions: {cause}")]
+    DefaultPermissions { cause: BadPattern },
+    #[error(transparent)]
+    Definitions(#[from] BadDefinitions),
+    #[error("cannot make the control socket {}: {cause}", path.display())]
+    ControlSocket { path: PathBuf, cause: io::Error },
+    #[error("another process listens on the control socket {}", path.display())]
+    ControlSocketInUse { path: PathBuf },
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
@@ -87,6 +98,8 @@ pub enum StartError {
 /// A running broker. Dropping it stops it at once; [`Server::stop`] lets the clients know.
 pub struct Server {
     listeners: Listeners,
+    management: Vec<SocketAddr>,
+    control: Arc<Control>,
     clients: Arc<Clients>,
     alarms: Arc<Alarms>,
     stop: CancellationToken,
@@ -113,18 +126,25 @@ impl Server {
         let timers = Arc::new(Timers::default());
         let timer = Arc::<Timers>::clone(&timers);
         let (broker, journal) = establish::open_broker(config, timer, alarms.pressure(), clock)?;
+        let instruments = (Arc::clone(&alarms), Arc::clone(&gauges));
+        let control = Control::new(config, &broker, journal.clone(), clock, instruments);
+        control.load_definitions(config)?;
         let (listeners, sockets) = Listeners::bind(config).await?;
+        let doors = Doors::bind(config).await?;
+        let management = doors.addresses();
         let start_storage = |journal| start_storage(journal, &broker, config, clock);
         let storage = journal.clone().map(start_storage).transpose()?;
 
         let settings = session_settings(config);
         let reception = Arc::new(FrontDesk {
             broker: Arc::clone(&broker),
-            journal,
+            journal: journal.clone(),
             settings,
             attempts: Arc::default(),
             connections: Arc::default(),
         });
+        let control = control.listening(&listeners.plain, &listeners.secured, &management);
+        let control = Arc::new(control.watching(&reception.connections, &reception.attempts));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         alarms::watch(&alarms, config, &gauges, (&tasks, &stop));
@@ -138,10 +158,11 @@ impl Server {
         for key in &config.without_effect {
             tracing::info!("`{key}` is understood, and changes nothing");
         }
+        doors.open(&control, (&tasks, &stop));
         if let Some(storage) = &storage {
             storage.watch(&clients, &alarms, (&tasks, &stop));
         }
-        Ok(Self { listeners, clients, alarms, stop, tasks, storage })
+        Ok(Self { listeners, management, control, clients, alarms, stop, tasks, storage })
     }
 
     /// Where it listens for AMQP in plain, in the order of the configuration, with the ports that
@@ -158,6 +179,16 @@ impl Server {
     /// The certificates that are served, which can be read again. None without a listener of TLS.
     pub fn tls(&self) -> Option<&Arc<Tls>> {
         self.listeners.tls.as_ref()
+    }
+
+    /// Where the control plane listens for HTTP.
+    pub fn management_addresses(&self) -> &[SocketAddr] {
+        &self.management
+    }
+
+    /// Returns when an operator has asked the node to stop.
+    pub async fn asked_to_stop(&self) {
+        self.control.asked_to_stop().await;
     }
 
     /// Returns what has happened once the data directory has failed. Nothing is confirmed any more

@@ -49,6 +49,7 @@ use self::{
 };
 pub use self::{
     authentication::{Identity, Mechanism},
+    exception::words_of,
     farewell::Disposition,
     pace::Pace,
     settings::Settings,

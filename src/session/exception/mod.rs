@@ -105,6 +105,12 @@ impl Fault {
     }
 }
 
+/// The reply code and the reply text with which a client is refused.
+pub fn words_of(refusal: &Refusal) -> (u16, String) {
+    let (code, text, _) = Fault::refused(refusal.clone()).by(NO_METHOD).reply();
+    (code, text.to_string())
+}
+
 /// A fault and the method that caused it: what a close carries.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Exception {

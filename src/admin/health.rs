@@ -1,0 +1,144 @@
+//! Health checks: 200 when something is as it should be, 503 with the reason when it is not.
+
+use serde_json::{Value, json};
+
+use super::{
+    answer::{Failure, Reply},
+    call::Call,
+    operator::Role,
+    routes::{Route, get},
+};
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::new("health/checks/alarms", &[get(Role::Operator, cluster_alarms)]),
+    Route::new("health/checks/local-alarms", &[get(Role::Operator, local_alarms)]),
+    Route::new("health/checks/port-listener/:port", &[get(Role::Operator, port_listener)]),
+    Route::new(
+        "health/checks/protocol-listener/:protocol",
+        &[get(Role::Operator, protocol_listener)],
+    ),
+    Route::new(
+        "health/checks/certificate-expiration/:within/:unit",
+        &[get(Role::Operator, certificates)],
+    ),
+    Route::new("health/checks/virtual-hosts", &[get(Role::Operator, fine)]),
+    Route::new("health/checks/node-is-quorum-critical", &[get(Role::Operator, single)]),
+    Route::new("health/checks/node-is-mirror-sync-critical", &[get(Role::Operator, single)]),
+    Route::new("health/checks/metadata-store/initialized", &[get(Role::Operator, fine)]),
+    Route::new("health/checks/metadata-store/initialized/with-data", &[get(Role::Operator, fine)]),
+    Route::new("health/checks/is-in-service", &[get(Role::Operator, fine)]),
+    Route::new("health/checks/ready-to-serve-clients", &[get(Role::Operator, fine)]),
+    Route::new("health/checks/below-node-connection-limit", &[get(Role::Operator, fine)]),
+    Route::new(
+        "health/checks/quorum-queues-without-elected-leaders/all-vhosts",
+        &[get(Role::Operator, fine)],
+    ),
+    Route::new(
+        "health/checks/quorum-queues-without-elected-leaders/vhost/:vhost",
+        &[get(Role::VirtualHost, fine_home)],
+    ),
+    Route::new("aliveness-test/:vhost", &[get(Role::VirtualHost, fine_home)]),
+    Route::new("healthchecks/node", &[get(Role::Operator, node)]),
+    Route::new("healthchecks/node/:node", &[get(Role::Operator, node)]),
+];
+
+/// True of a node that answers at all.
+fn fine(_: &Call) -> Result<Reply, Failure> {
+    Ok(Reply::one(json!({ "status": "ok" })))
+}
+
+fn fine_home(call: &Call) -> Result<Reply, Failure> {
+    call.home().and_then(|_| fine(call))
+}
+
+/// There are no other nodes.
+fn single(_: &Call) -> Result<Reply, Failure> {
+    Ok(Reply::one(json!({ "status": "ok", "reason": "single node cluster" })))
+}
+
+fn cluster_alarms(call: &Call) -> Result<Reply, Failure> {
+    alarms(call, "There are alarms in effect in the cluster")
+}
+
+fn local_alarms(call: &Call) -> Result<Reply, Failure> {
+    alarms(call, "There are alarms in effect on the node")
+}
+
+fn alarms(call: &Call, reason: &str) -> Result<Reply, Failure> {
+    let alarms = alarms_on(call);
+    if alarms.is_empty() {
+        return fine(call);
+    }
+    Err(Failure::unhealthy(reason, json!({ "alarms": alarms })))
+}
+
+fn alarms_on(call: &Call) -> Vec<Value> {
+    let readings = call.node.readings();
+    let alarms = [(readings.memory_alarm, "memory"), (readings.disk_alarm, "disk")];
+    let on = alarms.into_iter().filter(|(is_on, _)| *is_on);
+    on.map(|(_, resource)| json!({ "node": call.node.names().node, "resource": resource }))
+        .collect()
+}
+
+fn port_listener(call: &Call) -> Result<Reply, Failure> {
+    let port: u16 = call.text("port")?.parse().map_err(|_| Failure::bad_request("Invalid port"))?;
+    let listeners = call.node.listeners();
+    let mut ports: Vec<_> = listeners.iter().map(|each| each.address.port()).collect();
+    if ports.contains(&port) {
+        return Ok(Reply::one(json!({ "status": "ok", "port": port })));
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    let facts = json!({ "missing": port, "ports": ports });
+    Err(Failure::unhealthy("No active listener", facts))
+}
+
+fn protocol_listener(call: &Call) -> Result<Reply, Failure> {
+    let protocol = known_protocol(call.text("protocol")?);
+    let listeners = call.node.listeners();
+    let mut protocols: Vec<_> = listeners.iter().map(|each| each.protocol).collect();
+    if protocols.contains(&protocol) {
+        return Ok(Reply::one(json!({ "status": "ok", "protocol": protocol })));
+    }
+    protocols.sort_unstable();
+    protocols.dedup();
+    let facts = json!({ "missing": protocol, "protocols": protocols });
+    Err(Failure::unhealthy("No active listener", facts))
+}
+
+/// The name that listeners have, for all the names that people have for it (RabbitMQ 3.10).
+fn known_protocol(name: &str) -> &str {
+    match name {
+        "amqp" | "amqp091" | "amqp0.9.1" | "amqp0-9-1" | "amqp10" | "amqp1.0" | "amqp1-0" => "amqp",
+        "amqps" | "amqp/ssl" | "amqp091s" => "amqp/ssl",
+        other => other,
+    }
+}
+
+/// No certificate is known here that could expire.
+fn certificates(call: &Call) -> Result<Reply, Failure> {
+    if call.text("within")?.parse::<u32>().is_err() {
+        return Err(Failure::bad_request("Invalid expiration value."));
+    }
+    match call.text("unit")? {
+        "days" | "weeks" | "months" | "years" => fine(call),
+        _ => Err(Failure::bad_request(
+            "Time unit not recognised. Supported units: days, weeks, months, years.",
+        )),
+    }
+}
+
+fn node(call: &Call) -> Result<Reply, Failure> {
+    let named = call.parts.iter().find(|(name, _)| *name == "node");
+    if named.is_some_and(|(_, name)| *name != call.node.names().node.as_bytes()) {
+        return Err(Failure::not_there());
+    }
+    let alarms = alarms_on(call);
+    if alarms.is_empty() {
+        return fine(call);
+    }
+    let on: Vec<_> = alarms.iter().filter_map(|alarm| alarm["resource"].as_str()).collect();
+    let reason = format!("resource alarm(s) in effect: {}", on.join(", "));
+    // This old check says so with 200 (RabbitMQ 3.10).
+    Ok(Reply::one(json!({ "status": "failed", "reason": reason })))
+}

@@ -1,0 +1,226 @@
+//! The node: what it measures of itself, and what it is asked to do.
+
+use serde_json::{Value, json};
+
+use super::{
+    answer::{Failure, Reply},
+    authentication::{self, Barred, Credentials},
+    call::Call,
+    operator::{Operator, Role},
+    overview,
+    routes::{Route, delete, get, post, put},
+};
+use crate::{config::Limit, model::LogPosition};
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::new("nodes", &[get(Role::Monitor, list)]),
+    Route::new("nodes/:node", &[get(Role::Monitor, show)]),
+    Route::new("nodes/:node/memory", &[get(Role::Monitor, memory)]),
+    Route::new(
+        "auth/attempts/:node",
+        &[get(Role::Monitor, attempts), delete(Role::Monitor, forget_attempts)],
+    ),
+    Route::new("reset", &[delete(Role::Administrator, reset)]),
+    Route::new("reset/:node", &[delete(Role::Administrator, reset)]),
+    Route::new("rebalance/queues", &[post(Role::Administrator, reset)]),
+    Route::new("leveret/authenticate", &[post(Role::Administrator, authenticate)]),
+    Route::new("leveret/status", &[get(Role::Monitor, status)]),
+    Route::new(
+        "leveret/vm_memory_high_watermark",
+        &[put(Role::Administrator, set_memory_watermark)],
+    ),
+    Route::new("leveret/disk_free_limit", &[put(Role::Administrator, set_disk_free_limit)]),
+    Route::new("leveret/stop", &[post(Role::Administrator, stop)]),
+];
+
+fn list(call: &Call) -> Result<Reply, Failure> {
+    Ok(Reply::list(vec![node(call)]))
+}
+
+fn show(call: &Call) -> Result<Reply, Failure> {
+    named(call).map(|()| Reply::one(node(call)))
+}
+
+/// The node of the path must be this one.
+fn named(call: &Call) -> Result<(), Failure> {
+    let is_this = call.part("node") == call.node.names().node.as_bytes();
+    if is_this { Ok(()) } else { Err(Failure::not_there()) }
+}
+
+fn node(call: &Call) -> Value {
+    let readings = call.node.readings();
+    let names = call.node.names();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let connections = call.broker().connections().len();
+    let uptime = u64::try_from(call.node.uptime().as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "name": names.node,
+        "type": "disc",
+        "running": true,
+        "being_drained": false,
+        "os_pid": std::process::id().to_string(),
+        "uptime": uptime,
+        "processors": processors,
+        "run_queue": 0,
+        "rates_mode": "none",
+        "net_ticktime": 60,
+        "mem_calculation_strategy": "rss",
+        "cluster_links": [],
+        "partitions": [],
+        "mem_used": readings.memory_used.unwrap_or(0),
+        "mem_limit": readings.memory_limit.unwrap_or(0),
+        "mem_alarm": readings.memory_alarm,
+        "disk_free": readings.disk_free.unwrap_or(0),
+        "disk_free_limit": readings.disk_free_limit.unwrap_or(0),
+        "disk_free_alarm": readings.disk_alarm,
+        "fd_total": readings.files_limit.unwrap_or(0),
+        "fd_used": readings.files_open.unwrap_or(0),
+        "sockets_total": readings.files_limit.unwrap_or(0),
+        "sockets_used": connections,
+        "proc_total": 0,
+        "proc_used": 0,
+        "exchange_types": overview::exchange_types(),
+        "auth_mechanisms": auth_mechanisms(),
+        "applications": [],
+        "contexts": overview::contexts(call),
+        "log_files": ["<stderr>"],
+        "config_files": [],
+        "enabled_plugins": [],
+        "db_dir": names.data_dir.as_deref().unwrap_or_default(),
+        "rabbitmq_version": names.version,
+        "erlang_version": overview::NO_ERLANG,
+    })
+}
+
+fn auth_mechanisms() -> Value {
+    let mechanisms =
+        [("PLAIN", "SASL PLAIN authentication mechanism"), ("AMQPLAIN", "QPid AMQPLAIN mechanism")];
+    let mechanism = |(name, description): (&str, &str)| json!({ "name": name, "description": description, "enabled": true });
+    mechanisms.into_iter().map(mechanism).collect()
+}
+
+/// What RabbitMQ tells apart; here it is one heap.
+const MEMORY_PARTS: &[&str] = &[
+    "connection_readers",
+    "connection_writers",
+    "connection_channels",
+    "connection_other",
+    "queue_procs",
+    "queue_slave_procs",
+    "quorum_queue_procs",
+    "quorum_queue_dlx_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+    "stream_queue_coordinator_procs",
+    "plugins",
+    "other_proc",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "metadata_store",
+    "metadata_store_ets",
+    "quorum_ets",
+    "other_ets",
+    "binary",
+    "msg_index",
+    "code",
+    "atom",
+    "allocated_unused",
+    "reserved_unallocated",
+];
+
+fn memory(call: &Call) -> Result<Reply, Failure> {
+    named(call)?;
+    let used = call.node.readings().memory_used.unwrap_or(0);
+    let mut parts = json!({
+        "other_system": used,
+        "strategy": "rss",
+        "total": { "erlang": used, "rss": used, "allocated": used },
+    });
+    for part in MEMORY_PARTS {
+        parts[*part] = 0.into();
+    }
+    Ok(Reply::one(json!({ "memory": parts })))
+}
+
+fn attempts(call: &Call) -> Result<Reply, Failure> {
+    named(call)?;
+    let item = |(protocol, succeeded, failed): (&str, u64, u64)| {
+        json!({
+            "protocol": protocol,
+            "auth_attempts": succeeded + failed,
+            "auth_attempts_succeeded": succeeded,
+            "auth_attempts_failed": failed,
+        })
+    };
+    Ok(Reply::list(call.node.login_attempts().into_iter().map(item).collect()))
+}
+
+fn forget_attempts(call: &Call) -> Result<Reply, Failure> {
+    named(call)?;
+    call.node.forget_login_attempts();
+    Ok(done())
+}
+
+/// There are no statistics to forget, and no other node that queues could move to.
+fn reset(_: &Call) -> Result<Reply, Failure> {
+    Ok(done())
+}
+
+fn done() -> Reply {
+    Reply::done(LogPosition::default())
+}
+
+/// Whether somebody could log in, wherever he is.
+fn authenticate(call: &Call) -> Result<Reply, Failure> {
+    let object = call.object_with(&["username", "password"])?;
+    let text = |key: &str| object[key].as_str().unwrap_or_default().as_bytes().to_vec();
+    let credentials = Credentials { name: text("username"), password: text("password") };
+    let answer = match authentication::log_in(call.broker(), call.peer, &credentials) {
+        Ok(Operator::User { .. } | Operator::Local) | Err(Barred::Forbidden(_)) => {
+            json!({ "authenticated": true })
+        }
+        Err(Barred::Refused(_) | Barred::Unknown) => {
+            let name = String::from_utf8_lossy(&credentials.name);
+            let reason = format!("user '{name}' - invalid credentials");
+            json!({ "authenticated": false, "reason": reason })
+        }
+    };
+    Ok(Reply::one(answer))
+}
+
+/// What RabbitMQ's paths do not tell.
+fn status(call: &Call) -> Result<Reply, Failure> {
+    let watermark = match call.node.memory_watermark() {
+        Limit::Relative(share) => json!({ "relative": share }),
+        Limit::Absolute(octets) => json!({ "absolute": octets }),
+    };
+    Ok(Reply::one(json!({ "vm_memory_high_watermark": watermark })))
+}
+
+fn set_memory_watermark(call: &Call) -> Result<Reply, Failure> {
+    call.node.set_memory_watermark(limit(call, "relative")?);
+    Ok(done())
+}
+
+fn set_disk_free_limit(call: &Call) -> Result<Reply, Failure> {
+    call.node.set_disk_free_limit(limit(call, "mem_relative")?);
+    Ok(done())
+}
+
+fn limit(call: &Call, share: &str) -> Result<Limit, Failure> {
+    let object = call.object()?;
+    let relative = object.get(share).and_then(Value::as_f64);
+    let absolute = object.get("absolute").and_then(Value::as_u64);
+    match (relative.filter(|share| *share >= 0.0), absolute) {
+        (Some(share), None) => Ok(Limit::Relative(share)),
+        (None, Some(octets)) => Ok(Limit::Absolute(octets)),
+        _ => Err(Failure::bad_request(format!("expected `{share}` or `absolute`"))),
+    }
+}
+
+fn stop(call: &Call) -> Result<Reply, Failure> {
+    tracing::info!("operator '{}' asks the node to stop", call.operator.name());
+    call.node.stop();
+    Ok(done())
+}

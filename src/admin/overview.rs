@@ -1,0 +1,133 @@
+//! What there is at a glance: the node, its listeners, how many there are of everything.
+
+use serde_json::{Value, json};
+
+use super::{
+    answer::{Failure, Reply},
+    basics,
+    call::Call,
+    operator::Role,
+    routes::{Route, get},
+};
+use crate::broker::{Totals, routing::ExchangeKind};
+
+pub(super) const ROUTES: &[Route] = &[Route::new("overview", &[get(Role::Operator, overview)])];
+
+fn overview(call: &Call) -> Result<Reply, Failure> {
+    let names = call.node.names();
+    let mut object = json!({
+        "management_version": names.version,
+        "rabbitmq_version": names.version,
+        "product_version": names.version,
+        "product_name": names.product,
+        "cluster_name": basics::name_of_cluster(call),
+        "node": names.node,
+        "erlang_version": NO_ERLANG,
+        "erlang_full_version": format!("none: Leveret {}", env!("CARGO_PKG_VERSION")),
+        "crypto_lib_version": "",
+        "release_series_support_status": "supported",
+        "rates_mode": "none",
+        "sample_retention_policies": { "global": [], "basic": [], "detailed": [] },
+        "exchange_types": exchange_types(),
+        "disable_stats": true,
+        "enable_queue_totals": false,
+        "is_op_policy_updating_enabled": true,
+        "require_definition_json_extension": false,
+        "default_queue_type": "classic",
+        "cluster_tags": {},
+        "node_tags": {},
+        "object_totals": object_totals(call),
+    });
+    if !call.query.is_true("disable_stats") {
+        object["queue_totals"] = queue_totals(call);
+        object["message_stats"] = json!({});
+        object["listeners"] = listeners(call);
+        object["contexts"] = contexts(call);
+        object["statistics_db_event_queue"] = 0.into();
+    }
+    Ok(Reply::one(object))
+}
+
+/// There is none; tools want a number.
+pub(super) const NO_ERLANG: &str = "0.0";
+
+/// Over the virtual hosts that the caller may see.
+fn totals(call: &Call) -> Totals {
+    let homes = call.homes().unwrap_or_default();
+    let now = call.node.now();
+    let all = homes.iter().filter_map(|home| call.broker().totals(home, now));
+    all.fold(Totals::default(), |sum, each| sum + each)
+}
+
+fn object_totals(call: &Call) -> Value {
+    let totals = totals(call);
+    let connections = call.broker().connections();
+    let name = call.operator.name();
+    let is_monitor = call.operator.is_monitor();
+    let visible = connections.iter().filter(|each| is_monitor || each.user == name);
+    let (connections, channels) =
+        visible.fold((0_u64, 0), |(count, sum), each| (count + 1, sum + each.channels));
+    json!({
+        "connections": connections,
+        "channels": channels,
+        "consumers": totals.consumers,
+        "exchanges": totals.exchanges,
+        "queues": totals.queues,
+    })
+}
+
+fn queue_totals(call: &Call) -> Value {
+    let Totals { ready, unacknowledged, .. } = totals(call);
+    let rate = json!({ "rate": 0.0 });
+    json!({
+        "messages": ready + unacknowledged,
+        "messages_details": rate,
+        "messages_ready": ready,
+        "messages_ready_details": rate,
+        "messages_unacknowledged": unacknowledged,
+        "messages_unacknowledged_details": rate,
+    })
+}
+
+/// The types of exchanges, as tools list them.
+pub(super) fn exchange_types() -> Value {
+    let kind = |kind: ExchangeKind| {
+        let name = kind.as_str();
+        let description = match name.strip_prefix("x-") {
+            None => format!("AMQP {name} exchange, as per the AMQP specification"),
+            Some(name) => format!("The exchange type {name}, as RabbitMQ's plugin has it"),
+        };
+        json!({ "name": name, "description": description, "enabled": true })
+    };
+    ExchangeKind::all().map(kind).collect()
+}
+
+pub(super) fn listeners(call: &Call) -> Value {
+    let listener = |each: super::Listening| {
+        json!({
+            "node": call.node.names().node,
+            "protocol": each.protocol,
+            "ip_address": each.address.ip().to_string(),
+            "port": each.address.port(),
+            "socket_opts": { "nodelay": true },
+        })
+    };
+    call.node.listeners().into_iter().map(listener).collect()
+}
+
+/// What serves HTTP; the port is a text here (RabbitMQ 3.10).
+pub(super) fn contexts(call: &Call) -> Value {
+    let of_http = call.node.listeners().into_iter().filter(|each| each.protocol == "http");
+    let context = |each: super::Listening| {
+        json!({
+            "ssl_opts": [],
+            "node": call.node.names().node,
+            "description": "RabbitMQ Management",
+            "path": "/",
+            "cowboy_opts": "",
+            "ip": each.address.ip().to_string(),
+            "port": each.address.port().to_string(),
+        })
+    };
+    of_http.map(context).collect()
+}
