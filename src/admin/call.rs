@@ -52,6 +52,17 @@ impl Call {
         ShortString::try_from(self.text(name)?).map_err(|_| Failure::not_there())
     }
 
+    /// The name of a new thing of this kind; breaks of lines in it are passed over, as in
+    /// declarations of AMQP.
+    pub(super) fn new_name(&self, part: &str, kind: &str) -> Result<ShortString, Failure> {
+        let name = self.text(part)?.replace(['\r', '\n'], "");
+        ShortString::try_from(name.as_str()).map_err(|_| {
+            let length = name.len();
+            let reason = format!("{kind} should be less than 255 bytes, actually was {length}\n");
+            Failure::bad_request(reason)
+        })
+    }
+
     /// The virtual host of the path, which must be there.
     pub(super) fn home(&self) -> Result<VirtualHostName, Failure> {
         let name = VirtualHostName::from(self.name("vhost")?);
@@ -124,6 +135,16 @@ impl Call {
             (_, 403 | 530) => Failure::not_authorised("Access refused."),
             _ => Failure::bad_request(words),
         }
+    }
+
+    /// The virtual hosts of which lists show the caller what is in them: the one of the path, or all
+    /// that he may enter, and every one to an administrator. It is not enough to see that a virtual
+    /// host is there.
+    pub(super) fn open_homes(&self) -> Result<Vec<VirtualHostName>, Failure> {
+        let mut homes = self.homes()?;
+        let (operator, authority) = (&self.operator, self.broker().authority());
+        homes.retain(|home| operator.is_administrator() || operator.may_enter(authority, home));
+        Ok(homes)
     }
 
     /// The virtual hosts that lists show the caller: the one of the path, or all he may see.

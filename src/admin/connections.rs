@@ -111,7 +111,7 @@ fn reason(call: &Call) -> String {
 }
 
 /// `127.0.0.1:41234 -> 127.0.0.1:5672`.
-fn name(connection: &Connection) -> String {
+pub(super) fn name(connection: &Connection) -> String {
     format!("{} -> {}", connection.remote, connection.local)
 }
 

@@ -127,6 +127,15 @@ pub(super) fn boolean(object: &Map<String, Value>, key: &str) -> Result<Option<b
     }
 }
 
+/// A text of up to 255 octets.
+pub(super) fn short_text(key: &str, value: &Value) -> Result<ShortString, Failure> {
+    let Some(text) = value.as_str() else {
+        return Err(Failure::bad_request(vec!["not_string", key]));
+    };
+    ShortString::try_from(text)
+        .map_err(|_| Failure::bad_request(format!("{key} should be less than 255 bytes")))
+}
+
 /// An integer, or the text of one; absent is `None`.
 pub(super) fn integer(object: &Map<String, Value>, key: &str) -> Result<Option<i64>, Failure> {
     let found = match object.get(key) {

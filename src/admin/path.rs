@@ -33,6 +33,11 @@ fn unescaped(mut octets: impl Iterator<Item = u8>) -> Option<Vec<u8>> {
     Some(text)
 }
 
+/// A value as a form has it, where a space is a plus; `~` is escaped, too (RabbitMQ 3.10).
+pub(super) fn encoded_form(value: &[u8]) -> String {
+    encoded(value).replace("%20", "+").replace('~', "%7E")
+}
+
 /// A name as it stands in a path: only letters, digits, `-`, `.`, `_` and `~` stand for themselves.
 pub(super) fn encoded(name: &[u8]) -> String {
     let mut text = String::new();
@@ -84,5 +89,6 @@ mod tests {
         let name = "a b/c%~\u{e4}".as_bytes();
         assert_eq!(decoded(&encoded(name)).unwrap(), name);
         assert_eq!(decoded_form("a+b%2B").unwrap(), b"a b+");
+        assert_eq!(decoded_form(&encoded_form(name)).unwrap(), name);
     }
 }

@@ -4,18 +4,21 @@ use axum::http::Method;
 
 use super::{
     answer::{Failure, Reply},
-    basics,
+    basics, bindings,
     call::Call,
-    connections, definitions, health, limits, nodes,
+    connections, consumers, definitions, exchanges, health, limits, nodes,
     operator::Role,
-    overview, parameters, permissions, policies, topic_permissions, users, virtual_hosts,
+    overview, parameters, permissions, policies, queues, topic_permissions, users, virtual_hosts,
 };
 
 /// Every route there is; each resource adds its own.
 const TABLE: &[&[Route]] = &[
     basics::ROUTES,
+    bindings::ROUTES,
     connections::ROUTES,
+    consumers::ROUTES,
     definitions::ROUTES,
+    exchanges::ROUTES,
     health::ROUTES,
     limits::ROUTES,
     nodes::ROUTES,
@@ -23,6 +26,7 @@ const TABLE: &[&[Route]] = &[
     parameters::ROUTES,
     permissions::ROUTES,
     policies::ROUTES,
+    queues::ROUTES,
     topic_permissions::ROUTES,
     users::ROUTES,
     virtual_hosts::ROUTES,

@@ -30,6 +30,7 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 pub mod topology;
+mod views;
 mod virtual_host;
 
 use std::sync::{
@@ -55,6 +56,7 @@ pub use self::{
     routing::{Binding, Destination},
     schedule::Schedule,
     topology::{ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord},
+    views::{ConsumerView, QueueView, Subscriber},
 };
 
 use self::{
@@ -237,10 +239,10 @@ impl Broker {
         &self,
         hosted: &Hosted,
         subscription: Subscription,
-        outbox: Arc<dyn Outbox>,
+        reached_by: (Subscriber, Arc<dyn Outbox>),
         now: Moment,
     ) -> Result<(), Refusal> {
-        let aftermath = hosted.subscribe(subscription, outbox, self.around(now))?;
+        let aftermath = hosted.subscribe(subscription, reached_by, self.around(now))?;
         self.see_to(hosted, aftermath, now);
         Ok(())
     }

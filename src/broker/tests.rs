@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::{client::REPLY_QUEUE, *};
 use crate::model::{
-    ChannelCredit, ChannelNumber, Delivery, ExchangeName, FieldTable, FieldValue, Properties,
-    Publication, Published, RoutingKey, ShortString,
+    ChannelCredit, ChannelNumber, ConsumerTag, Delivery, ExchangeName, FieldTable, FieldValue,
+    Properties, Publication, Published, RoutingKey, ShortString,
 };
 
 /// A world that nobody listens in.
@@ -125,6 +125,7 @@ fn replies_to_a_requester_that_does_not_read_are_limited() {
     let purpose = Purpose {
         queue: QueueName::from_static("amq.rabbitmq.reply-to"),
         consumer,
+        tag: ConsumerTag::from_static("tag"),
         acknowledge: false,
         exclusive: false,
         prefetch: 0,

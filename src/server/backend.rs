@@ -294,6 +294,7 @@ fn purpose(consume: request::Consume) -> Purpose {
     Purpose {
         queue: consume.queue,
         consumer: consume.consumer,
+        tag: consume.tag,
         acknowledge: consume.acknowledge,
         exclusive: consume.exclusive,
         prefetch: consume.prefetch,

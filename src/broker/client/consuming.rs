@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use super::{Client, replies};
 use crate::{
-    broker::queue::{Command, Subscription},
+    broker::{
+        queue::{Command, Subscription},
+        views::Subscriber,
+    },
     model::{
-        ChannelCredit, ChannelNumber, ConsumerId, ConsumerOptions, FieldTable, Message, Moment,
-        Position, QueueId, QueueKind, QueueName, Refusal, Right, Settlement,
+        ChannelCredit, ChannelNumber, ConsumerId, ConsumerOptions, ConsumerTag, FieldTable,
+        Message, Moment, Position, QueueId, QueueKind, QueueName, Refusal, Right, Settlement,
     },
 };
 
@@ -16,6 +19,8 @@ use crate::{
 pub struct Purpose {
     pub queue: QueueName,
     pub consumer: ConsumerId,
+    /// What the client calls it; only shown.
+    pub tag: ConsumerTag,
     pub acknowledge: bool,
     pub exclusive: bool,
     /// Messages that may be unacknowledged at a time; 0 is no limit.
@@ -67,7 +72,17 @@ impl Client {
             window: purpose.window,
             credit: purpose.credit,
         };
-        self.broker.subscribe(&hosted, subscription, Arc::clone(&self.outbox), now)?;
+        let subscriber = Subscriber {
+            id: purpose.consumer,
+            channel,
+            tag: purpose.tag.detached(),
+            acknowledge: purpose.acknowledge,
+            exclusive: purpose.exclusive,
+            prefetch: purpose.prefetch,
+            arguments: purpose.arguments.detached(),
+        };
+        let outbox = Arc::clone(&self.outbox);
+        self.broker.subscribe(&hosted, subscription, (subscriber, outbox), now)?;
         Ok(hosted.record.id)
     }
 

@@ -3,9 +3,10 @@
 mod configuration;
 mod marks;
 mod together;
+mod view;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -23,6 +24,7 @@ use super::{
     queue::{Command, Effect, Kept, Queue, Restored, Shelf, Subscription},
     routing::Claim,
     topology::{self, QueueRecord},
+    views::Subscriber,
     virtual_host::VirtualHost,
 };
 use crate::model::{
@@ -47,7 +49,7 @@ pub(super) struct Hosted {
 #[derive(Debug)]
 struct State {
     queue: Queue,
-    consumers: BTreeSet<ConsumerId>,
+    consumers: BTreeMap<ConsumerId, Arc<Subscriber>>,
     /// The ways to the consumers' connections.
     ways: BTreeMap<ConnectionId, Way>,
     /// Kept for its memory; empty between calls.
@@ -133,7 +135,7 @@ impl Hosted {
         let Configuration { options, version } = configuration;
         let state = State {
             queue: empty_queue(&record, options, now),
-            consumers: BTreeSet::new(),
+            consumers: BTreeMap::new(),
             ways: BTreeMap::new(),
             effects: Vec::new(),
             served: Vec::new(),
@@ -209,7 +211,7 @@ impl Hosted {
     pub(super) fn subscribe(
         &self,
         subscription: Subscription,
-        outbox: Arc<dyn Outbox>,
+        (subscriber, outbox): (Subscriber, Arc<dyn Outbox>),
         around: Surroundings<'_>,
     ) -> Result<Aftermath, Refusal> {
         let mut state = self.lock();
@@ -219,7 +221,7 @@ impl Hosted {
         if state.queue.may_subscribe(subscription.exclusive).is_err() {
             return Err(Refusal::InExclusiveUse(self.resource()));
         }
-        state.attach(subscription.consumer, outbox);
+        state.attach(subscriber, outbox);
         state.apply(Command::Subscribe(subscription), around.now);
         Ok(self.conclude(&mut state, around))
     }
@@ -508,19 +510,19 @@ fn empty_queue(record: &QueueRecord, options: QueueOptions, now: Moment) -> Queu
 }
 
 impl State {
-    fn attach(&mut self, consumer: ConsumerId, outbox: Arc<dyn Outbox>) {
-        self.consumers.insert(consumer);
+    fn attach(&mut self, subscriber: Subscriber, outbox: Arc<dyn Outbox>) {
         let way = || Way { outbox, deliveries: Vec::new() };
-        self.ways.entry(consumer.connection).or_insert_with(way);
+        self.ways.entry(subscriber.id.connection).or_insert_with(way);
+        self.consumers.insert(subscriber.id, Arc::new(subscriber));
     }
 
     /// Whether the consumer was attached.
     fn detach(&mut self, consumer: ConsumerId) -> bool {
-        let was_attached = self.consumers.remove(&consumer);
+        let was_attached = self.consumers.remove(&consumer).is_some();
         let connection = consumer.connection;
         let first = ConsumerId { connection, serial: 0 };
         let others = self.consumers.range(first..).next();
-        if others.is_none_or(|other| other.connection != connection) {
+        if others.is_none_or(|(other, _)| other.connection != connection) {
             self.ways.remove(&connection);
         }
         was_attached
@@ -529,7 +531,7 @@ impl State {
     /// Ends the queue's life and tells the consumers.
     fn end(&mut self) {
         self.gone = true;
-        for consumer in mem::take(&mut self.consumers) {
+        for consumer in mem::take(&mut self.consumers).into_keys() {
             if let Some(way) = self.ways.get(&consumer.connection) {
                 way.outbox.consumer_cancelled(consumer);
             }

@@ -235,6 +235,12 @@ impl Consumers {
         self.by_id.len() as u64
     }
 
+    /// Whether a consumer of the queue is not made to stand by.
+    pub(super) fn is_active(&self, id: ConsumerId) -> bool {
+        self.election == Election::Everybody
+            || self.by_id.get(&id).is_some_and(|slot| self.active == Some(*slot))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }

@@ -188,6 +188,10 @@ impl Contents {
         self.unacked.count()
     }
 
+    pub(super) fn unacked_octets(&self) -> u64 {
+        self.unacked.octets()
+    }
+
     /// Reads what is in segments, since its sums must be known, and leaves it there again.
     fn read_all(&mut self, stored: &Ranges, seen: &mut dyn FnMut(Entry) -> Option<Entry>) {
         let Some(shelf) = self.ready.shelf().cloned() else { return };

@@ -158,6 +158,17 @@ impl Queue {
         self.contents.unacked_count()
     }
 
+    /// Octets of the bodies of messages that are out.
+    pub fn unacked_octets(&self) -> u64 {
+        self.contents.unacked_octets()
+    }
+
+    /// Whether a consumer may be given messages at all: of a queue with a single active consumer,
+    /// the others stand by.
+    pub fn is_active(&self, consumer: ConsumerId) -> bool {
+        self.consumers.is_active(consumer)
+    }
+
     /// All consumers, whether they have room or are active or not.
     pub fn consumer_count(&self) -> u64 {
         self.consumers.count()
@@ -304,6 +315,8 @@ impl Queue {
         message
     }
 
+    /// Kept out of line: what asks for it is in the way of every message.
+    #[inline(never)]
     fn drop_head(&mut self, reason: DeathReason, effects: &mut Vec<Effect>) {
         if let Some(entry) = self.contents.take_head() {
             self.bury(entry, reason, effects);

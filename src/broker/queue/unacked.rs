@@ -24,6 +24,13 @@ impl Holder {
     pub(super) const NOBODY: Self = Self { slot: u32::MAX, serial: u64::MAX };
 }
 
+impl Out {
+    #[inline]
+    fn octets(&self) -> u64 {
+        self.entry.message.body().len() as u64
+    }
+}
+
 /// The messages that are out.
 ///
 /// Most are settled nearly in the order in which they went out, so they lie in slots that follow
@@ -40,6 +47,8 @@ pub(super) struct Unacked {
     occupied: usize,
     /// What has no slot.
     aside: BTreeMap<u64, Out>,
+    /// Octets of the bodies of all of them.
+    octets: u64,
 }
 
 /// So many slots are never called sparse.
@@ -49,6 +58,7 @@ impl Unacked {
     #[inline]
     pub(super) fn insert(&mut self, out: Out) {
         let position = out.entry.position.0;
+        self.octets += out.octets();
         if self.slots.is_empty() {
             self.base = position;
         }
@@ -67,12 +77,20 @@ impl Unacked {
     #[inline]
     pub(super) fn remove(&mut self, position: Position) -> Option<Out> {
         let Some(out) = self.slot(position).and_then(Option::take) else {
-            return self.aside.remove(&position.0);
+            let out = self.aside.remove(&position.0)?;
+            self.octets -= out.octets();
+            return Some(out);
         };
+        self.octets -= out.octets();
         self.occupied -= 1;
         self.drop_vacant();
         self.thin_out();
         Some(out)
+    }
+
+    /// Octets of the bodies.
+    pub(super) fn octets(&self) -> u64 {
+        self.octets
     }
 
     pub(super) fn contains(&self, position: Position) -> bool {
@@ -150,7 +168,8 @@ mod tests {
     use crate::model::Message;
 
     fn out(position: u64) -> Out {
-        let entry = Entry::new(Position(position), Message::new(b"", b"q", &[0, 0], Bytes::new()));
+        let message = Message::new(b"", b"q", &[0, 0], Bytes::from_static(b"body"));
+        let entry = Entry::new(Position(position), message);
         Out { entry, holder: Holder::NOBODY }
     }
 
@@ -197,12 +216,13 @@ mod tests {
         let mut unacked = Unacked::default();
         let positions = [500, 7, u64::MAX - 1, 501, 3, 1_000_000, 502];
         positions.iter().for_each(|position| unacked.insert(out(*position)));
-        assert_eq!(unacked.count(), 7);
+        assert_eq!((unacked.count(), unacked.octets()), (7, 28));
         assert!(unacked.slots.len() <= 2 * SPARE_SLOTS);
         assert!(unacked.remove(Position(504)).is_none());
         for position in positions {
             assert_eq!(unacked.remove(Position(position)).unwrap().entry.position.0, position);
             assert!(unacked.remove(Position(position)).is_none());
         }
+        assert_eq!(unacked.octets(), 0);
     }
 }

@@ -74,6 +74,11 @@ impl Arguments {
         Self { table, encoded: encoded.freeze() }
     }
 
+    /// The same arguments have the same octets; no arguments have none.
+    pub fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+
     /// The arguments, sorted by name.
     pub fn table(&self) -> &FieldTable {
         &self.table

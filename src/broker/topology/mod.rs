@@ -144,6 +144,16 @@ impl Topology {
         self.bindings.iter()
     }
 
+    /// The bindings that lead away from an exchange.
+    pub fn bindings_from(&self, source: &ExchangeName) -> impl Iterator<Item = &Arc<Binding>> {
+        self.bindings.from(source)
+    }
+
+    /// The bindings that lead to a queue or an exchange.
+    pub fn bindings_to(&self, destination: &Destination) -> impl Iterator<Item = &Arc<Binding>> {
+        self.bindings.to(destination)
+    }
+
     /// The queues that are exclusive to a connection and end with it.
     pub fn queues_of(&self, owner: ConnectionId) -> impl Iterator<Item = &Arc<QueueRecord>> {
         let owned = self.owned.range((owner, QueueId(0))..=(owner, QueueId(u64::MAX)));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use leveret::{
     broker::Purpose,
     model::{
-        ChannelCredit, ChannelNumber, ConsumerId, ExchangeName, FieldTable, Outcome, Position,
-        Publication, Published, QueueId, QueueName, Settlement,
+        ChannelCredit, ChannelNumber, ConsumerId, ConsumerTag, ExchangeName, FieldTable, Outcome,
+        Position, Publication, Published, QueueId, QueueName, Settlement,
     },
 };
 
@@ -270,6 +270,7 @@ fn purpose(index: usize, consumer: ConsumerId, acknowledge: bool, prefetch: u16)
     Purpose {
         queue: QueueName::from_static(QUEUES[index]),
         consumer,
+        tag: ConsumerTag::from_static("tag"),
         acknowledge,
         exclusive: false,
         prefetch,
