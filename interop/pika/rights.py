@@ -5,15 +5,12 @@ either that it works, or the refusal of the first right that is missing, in the 
 program holds on RabbitMQ (`interop/oracle/rights`), whose words before 3.12 do not name the right.
 """
 
-import base64
-import json
 import re
 import sys
-import urllib.parse
-import urllib.request
 
-import pika
 from pika.exceptions import AMQPConnectionError, ChannelClosedByBroker, ConnectionClosedByBroker
+
+import managed
 
 AMQP, MANAGEMENT = sys.argv[1:3]
 HOST = "rights"
@@ -27,23 +24,12 @@ GRANTS = {
 }
 
 
-def manage(method, path, body=None, expected=(200, 201, 204)):
-    url = urllib.parse.urlsplit(MANAGEMENT)
-    request = urllib.request.Request(f"{url.scheme}://{url.hostname}:{url.port}/api/{path}", method=method)
-    name = f"{url.username or 'guest'}:{url.password or 'guest'}"
-    request.add_header("Authorization", "Basic " + base64.b64encode(name.encode()).decode())
-    if body is not None:
-        request.data = json.dumps(body).encode()
-        request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        if answer.status not in expected:
-            raise AssertionError(f"{method} {path}: {answer.status}")
+def manage(method, path, body=None):
+    managed.manage(MANAGEMENT, method, path, body)
 
 
-def connect(user, virtual_host=HOST):
-    url = urllib.parse.urlsplit(AMQP)
-    return pika.BlockingConnection(pika.ConnectionParameters(
-        url.hostname, url.port, virtual_host, pika.PlainCredentials(user, user)))
+def connect(user):
+    return managed.connect(AMQP, user, HOST)
 
 
 def grant(rights):
@@ -264,10 +250,8 @@ def doors():
 
 def main():
     prepare()
-    connection = connect("guardian")
-    version = connection._impl.server_properties["version"]
-    connection.close()
-    names_right = tuple(int(part) for part in version.split(".")[:2]) >= (3, 12)
+    with managed.connect(AMQP, "guardian", HOST) as connection:
+        names_right = managed.version(connection) >= (3, 12)
     faults = rights(names_right) + topics(names_right) + doors()
     manage("DELETE", f"vhosts/{HOST}")
     manage("DELETE", "users/guardian")

@@ -21,7 +21,6 @@ fn overview(call: &Call) -> Result<Reply, Failure> {
         "product_version": names.version,
         "product_name": names.product,
         "cluster_name": basics::name_of_cluster(call),
-        "node": names.node,
         "erlang_version": NO_ERLANG,
         "erlang_full_version": format!("none: Leveret {}", env!("CARGO_PKG_VERSION")),
         "crypto_lib_version": "",
@@ -38,12 +37,19 @@ fn overview(call: &Call) -> Result<Reply, Failure> {
         "node_tags": {},
         "object_totals": object_totals(call),
     });
-    if !call.query.is_true("disable_stats") {
+    let has_figures = !call.query.is_true("disable_stats");
+    if has_figures {
         object["queue_totals"] = queue_totals(call);
         object["message_stats"] = json!({});
-        object["listeners"] = listeners(call);
-        object["contexts"] = contexts(call);
-        object["statistics_db_event_queue"] = 0.into();
+    }
+    // Of the node itself only who monitors is told (RabbitMQ 3.10).
+    if call.operator.is_monitor() {
+        object["node"] = names.node.as_str().into();
+        if has_figures {
+            object["listeners"] = listeners(call);
+            object["contexts"] = contexts(call);
+            object["statistics_db_event_queue"] = 0.into();
+        }
     }
     Ok(Reply::one(object))
 }

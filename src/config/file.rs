@@ -51,8 +51,11 @@ pub fn read(path: &Path, config: &mut Config) -> Result<(), FileError> {
     })
 }
 
-/// Reads the text of a file; a fault comes with the number of its line.
-pub(super) fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> {
+/// Reads the text of a file over `config`.
+///
+/// # Errors
+/// The first line that cannot be taken, with its number.
+pub fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> {
     let mut together = Together::default();
     for (line, number) in text.lines().zip(1..) {
         let setting = without_comment(line);

@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
 };
 
-pub use file::{FileError, LineFault, read as read_file};
+pub use file::{FileError, LineFault, apply, read as read_file};
 pub use limit::Limit;
 pub use quota::Quota;
 pub use tls::{

@@ -92,6 +92,7 @@ impl Session {
     fn step(&mut self, input: &[u8], are_held: bool, now: Moment) -> Step {
         if let Some(row) = Row::read(input, self.largest_payload())
             && !self.alarm.is_raised()
+            && row.body.len() as u64 <= self.connection.settings.max_message_size
             && let Some(channel) = self.channels.get_mut(&row.channel)
             && channel.takes_rows()
         {

@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "the modules of a test share what is `pub`")]
 
 mod hostile;
+mod management;
 mod player;
 mod process;
 mod random;

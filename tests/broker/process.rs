@@ -53,11 +53,7 @@ impl Process {
 
     /// An open connection.
     fn open(&self) -> TcpStream {
-        let mut stream = TcpStream::connect(self.addresses()[0]).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(&opening()).unwrap();
-        read_until(&mut stream, &[0, 10, 0, 41]);
-        stream
+        open(self.addresses()[0])
     }
 
     /// The number by which the system knows it.
@@ -70,7 +66,7 @@ impl Process {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         // Standard output ends when the process does.
         while self.lines.recv_timeout(PATIENCE).is_ok() {}
         self.child.wait().unwrap()
@@ -251,6 +247,15 @@ fn the_default_configuration_file_says_what_the_defaults_are() {
     config.disk_free_limit = leveret::config::Limit::Relative(1.0);
     leveret::config::read_file(path, &mut config).unwrap();
     assert_eq!(config, leveret::config::Config::default());
+}
+
+/// An open connection.
+pub fn open(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&opening()).unwrap();
+    read_until(&mut stream, &[0, 10, 0, 41]);
+    stream
 }
 
 /// Protocol header and the client's whole side of the handshake, in one write.

@@ -243,9 +243,10 @@ impl Known {
 impl Authority for Directory {
     fn admits(&self, user: &[u8], password: Option<&[u8]>) -> bool {
         let Some(password) = password else { return self.read().users.contains_key(user) };
-        // Hashing takes its time; nobody waits for it.
-        let known = self.read().users.get(user).map(|user| user.password.clone());
-        known.flatten().is_some_and(|known| known.is_of(password))
+        // Hashing takes its time; nobody waits for it. It takes it for unknown users, too, so that
+        // nobody learns by the time which users there are.
+        let known = self.read().users.get(user).and_then(|user| user.password.clone());
+        known.unwrap_or_else(PasswordHash::of_nobody).is_of(password)
     }
 
     fn may_enter(&self, user: &ShortString, virtual_host: &VirtualHostName) -> bool {

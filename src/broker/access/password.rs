@@ -69,6 +69,11 @@ impl PasswordHash {
         Self { hashing, octets: octets.into() }
     }
 
+    /// A hash that no password has.
+    pub(super) fn of_nobody() -> Self {
+        Self { hashing: Hashing::default(), octets: [0; SALT].into() }
+    }
+
     pub fn hashing(&self) -> Hashing {
         self.hashing
     }
@@ -124,6 +129,7 @@ mod tests {
     fn nothing_opens_a_hash_that_is_none_and_nobody_comes_in_without_a_password() {
         let empty = PasswordHash::new(Hashing::Sha256, b"", [1, 2, 3, 4]);
         assert!(!empty.is_of(b""));
+        assert!(!PasswordHash::of_nobody().is_of(b"secret"));
         for length in 0..40 {
             assert!(!PasswordHash::from_octets(Hashing::Sha256, &vec![0; length]).is_of(b"secret"));
         }

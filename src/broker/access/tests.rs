@@ -250,6 +250,35 @@ fn connections_are_counted_for_users_and_virtual_hosts() {
 }
 
 #[test]
+fn connections_share_the_rates_of_their_user_and_virtual_host() {
+    let broker = broker(".*", ".*", ".*");
+    let rates = |limit, most| -> Limits { [(limit, most)].into_iter().collect() };
+    let Origins { user, .. } = origins("anna");
+    let (mut first, mut second) = (client(&broker, 1).unwrap(), client(&broker, 2).unwrap());
+    assert_eq!(first.ration(), None);
+    let at = |milliseconds| Moment::from_unix(std::time::Duration::from_millis(milliseconds));
+
+    broker.put_user(ANNA, User { limits: rates(Limit::MessageRate, 100), ..user.clone() });
+    assert_eq!((first.ration(), second.ration()), (Some(5), Some(5)));
+    assert_eq!(first.pause_after(60, 0, at(10_000)), None);
+    assert_eq!(second.pause_after(40, 0, at(10_000)), None);
+    assert_eq!(second.pause_after(10, 0, at(10_000)), Some(at(10_100)));
+    // Who leaves and comes back finds the meter as it was.
+    first.leave(now());
+    second.leave(now());
+    let mut first = client(&broker, 3).unwrap();
+    assert_eq!(first.ration(), Some(5));
+    assert_eq!(first.pause_after(10, 0, at(10_000)), Some(at(10_200)));
+
+    broker.put_user(ANNA, user);
+    let limits = rates(Limit::OctetRate, 1000);
+    broker.put_virtual_host(HOME, VirtualHostOptions { limits, ..Default::default() });
+    assert!(first.ration().is_some());
+    assert_eq!(first.pause_after(1, 1000, at(20_000)), None);
+    assert_eq!(first.pause_after(1, 500, at(20_000)), Some(at(20_500)));
+}
+
+#[test]
 fn queues_of_a_virtual_host_are_limited_and_those_that_are_there_stay() {
     let broker = broker(".*", ".*", ".*");
     let limits = [(Limit::Queues, 2)].into_iter().collect();

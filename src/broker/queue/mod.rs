@@ -315,6 +315,8 @@ impl Queue {
         message
     }
 
+    /// Kept out of line: what asks for it is in the way of every message.
+    #[inline(never)]
     fn drop_head(&mut self, reason: DeathReason, effects: &mut Vec<Effect>) {
         if let Some(entry) = self.contents.take_head() {
             self.bury(entry, reason, effects);

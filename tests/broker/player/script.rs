@@ -26,6 +26,8 @@ pub struct Settings {
     pub tune: Vec<(String, Term)>,
     /// What a client announces in `connection.start-ok`.
     pub capabilities: Term,
+    /// Lines of the broker's configuration; only a broker of the scenario's own has them.
+    pub configuration: String,
     /// Why the oracle is expected to behave differently.
     pub deviation: Option<String>,
 }
@@ -199,6 +201,7 @@ impl Default for Settings {
                 announced.map(|name| (name.as_bytes().to_vec(), Term::Bool(true))).collect(),
                 Rest::None,
             ),
+            configuration: String::new(),
             deviation: None,
         }
     }
@@ -212,6 +215,10 @@ impl Settings {
             "channels" if reading.skip("by hand") => self.opens_channels = false,
             "tune" => self.tune = reading.named_terms()?.0,
             "capabilities" => self.capabilities = reading.term()?,
+            "config" => {
+                self.configuration.push_str(reading.rest().trim());
+                self.configuration.push('\n');
+            }
             "deviates" if reading.skip("from") => {
                 let (who, why) = reading.rest().split_once(": ").ok_or("say why, after `: `")?;
                 if who != "3.10" && who != "every RabbitMQ" {

@@ -2,7 +2,7 @@
 
 use super::{Arrival, Peer, Server};
 use leveret::{
-    config::Config,
+    config::{self, Config},
     model::Moment,
     testing::{LineId, Node},
 };
@@ -18,9 +18,12 @@ pub struct VirtualPeer {
 }
 
 impl VirtualPeer {
-    pub fn new() -> Self {
-        let node = Node::new(&Config::default(), Moment::from_unix(BEGINNING));
-        let node = node.expect("the default configuration");
+    /// A broker with these lines of configuration.
+    pub fn new(configuration: &str) -> Self {
+        let mut config = Config::default();
+        config::apply(configuration, &mut config).expect("settings of a scenario");
+        let node = Node::new(&config, Moment::from_unix(BEGINNING));
+        let node = node.expect("the configuration of a scenario");
         Self { node, lines: BTreeMap::new(), early: BTreeMap::new() }
     }
 
