@@ -5,6 +5,8 @@
 mod client;
 mod definitions;
 mod doors;
+mod messages;
+mod objects;
 mod roles;
 mod words;
 
