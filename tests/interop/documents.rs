@@ -1,11 +1,9 @@
 //! The examples of the documents that the project was created from, unchanged, each group of
 //! them against a fresh broker with its default arguments, on `localhost:5672`.
 //!
-//! The folder's own `README.md` says what a fresh RabbitMQ does with each group. Left out is the
-//! group `administration`: its shell scripts call `sudo`, `systemctl` and RabbitMQ's command-line
-//! tools, which Leveret does not have yet, and two of the scripts are refused with a usage error
-//! by RabbitMQ's own tools. Where messages are persistent, the broker is stopped, or killed,
-//! between two scripts as well.
+//! The folder's own `README.md` says what a fresh RabbitMQ does with each group. The commands of
+//! the group `administration` are those of `administration.rs`. Where messages are persistent, the
+//! broker is stopped, or killed, between two scripts as well.
 
 use crate::{
     broker::{fresh_directory, program, wait_until_ready},
@@ -106,13 +104,6 @@ fn old_client_api() {
     interrupt(script);
 }
 
-#[test]
-fn administration_is_left_out() {
-    println!(
-        "documents: the group `administration` needs command-line tools that are not there yet"
-    );
-}
-
 /// One group of examples: a fresh broker on a host of its own, and a Python with the right pika.
 struct Group {
     scripts: PathBuf,
@@ -188,7 +179,7 @@ impl Group {
 }
 
 /// A broker on its default addresses.
-fn start_broker(host: &Host, data: &Path) -> Process {
+pub(crate) fn start_broker(host: &Host, data: &Path) -> Process {
     let mut broker = Process::start(host.command(&program()).arg("--data-dir").arg(data));
     wait_until_ready(&mut broker);
     broker

@@ -5,6 +5,8 @@
 //! tests of durability start a broker of their own in any case.
 
 #[cfg(test)]
+mod administration;
+#[cfg(test)]
 mod broker;
 #[cfg(test)]
 mod clients;

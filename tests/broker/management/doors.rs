@@ -95,10 +95,17 @@ fn what_was_answered_survives_a_crash() {
     let policy = r#"{"pattern":"^a","definition":{"max-length":5}}"#;
     broker.check("PUT", "/api/policies/v/p", policy, 201);
     broker.check("PUT", "/api/global-parameters/g", r#"{"value":{"a":[1]}}"#, 201);
+    broker.check("PUT", "/api/queues/%2F/q", r#"{"durable":true}"#, 201);
+    broker.check("PUT", "/api/exchanges/%2F/e", r#"{"durable":true}"#, 201);
+    broker.check("POST", "/api/bindings/%2F/e/e/q/q", r#"{"routing_key":"k"}"#, 201);
+    let message = r#"{"properties":{"delivery_mode":2},"routing_key":"k","payload":"p",
+        "payload_encoding":"string"}"#;
+    broker.check("POST", "/api/exchanges/%2F/e/publish", message, 200);
     let before = broker.get("/api/definitions");
     drop(broker);
     let broker = Managed::start(&["--data-dir", &data]);
     assert_eq!(broker.get("/api/definitions"), before);
+    assert_eq!(broker.get("/api/queues/%2F/q")["messages"], 1);
 }
 
 #[test]

@@ -13,7 +13,8 @@ impl Managed {
     /// Publishes to a queue, and says whether it was routed.
     pub(super) fn publish(&self, queue: &str, payload: &str) -> Value {
         let body = json!({
-            "properties": {}, "routing_key": queue, "payload": payload, "payload_encoding": "string",
+            "properties": {}, "routing_key": queue, "payload": payload,
+            "payload_encoding": "string",
         });
         self.check("POST", "/api/exchanges/%2F//publish", &body.to_string(), 200).json()
     }
