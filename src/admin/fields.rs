@@ -136,18 +136,6 @@ pub(super) fn short_text(key: &str, value: &Value) -> Result<ShortString, Failur
         .map_err(|_| Failure::bad_request(format!("{key} should be less than 255 bytes")))
 }
 
-/// An integer, or the text of one; absent is `None`.
-pub(super) fn integer(object: &Map<String, Value>, key: &str) -> Result<Option<i64>, Failure> {
-    let found = match object.get(key) {
-        None => return Ok(None),
-        Some(Value::Number(number)) => number.as_i64(),
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(_) => None,
-    };
-    let wrong = || Failure::bad_request(vec![Value::from("not_integer"), Value::from(key)]);
-    found.map(Some).ok_or_else(wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -169,16 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn booleans_and_integers_may_be_words() {
-        let object = json!({ "t": "true", "f": false, "n": "12", "w": "yes", "i": 3 });
+    fn booleans_may_be_words() {
+        let object = json!({ "t": "true", "f": false, "w": "yes" });
         let object = object.as_object().unwrap();
         assert_eq!(boolean(object, "t").unwrap(), Some(true));
         assert_eq!(boolean(object, "f").unwrap(), Some(false));
         assert_eq!(boolean(object, "none").unwrap(), None);
         let wrong = boolean(object, "w").unwrap_err();
         assert_eq!(wrong.body["reason"], json!(["not_boolean", "yes"]));
-        assert_eq!(integer(object, "n").unwrap(), Some(12));
-        assert_eq!(integer(object, "i").unwrap(), Some(3));
-        assert!(integer(object, "w").is_err());
     }
 }

@@ -127,4 +127,25 @@ pub struct Connection {
     pub channel_max: u16,
     pub frame_max: usize,
     pub heartbeat: u16,
+    /// Absent: the connection is in plain.
+    pub security: Option<Security>,
+}
+
+/// What TLS does for a connection, in RabbitMQ's words.
+#[derive(Clone, Debug)]
+pub struct Security {
+    pub protocol: &'static str,
+    pub key_exchange: &'static str,
+    pub cipher: &'static str,
+    pub hash: &'static str,
+    /// Present only if the client has shown a certificate that was found good.
+    pub peer: Option<PeerName>,
+}
+
+/// Whom a certificate names.
+#[derive(Clone, Debug)]
+pub struct PeerName {
+    pub subject: String,
+    pub issuer: String,
+    pub validity: String,
 }

@@ -68,7 +68,7 @@ pub fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> 
     }
     if together.management_port.is_some() || together.management_address.is_some() {
         let port = together.management_port.unwrap_or(MANAGEMENT_PORT);
-        let address = together.management_address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let address = together.management_address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         config.management = vec![SocketAddr::new(address, port)];
     }
     if !together.tls_listeners.is_empty() {
