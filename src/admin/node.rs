@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     broker::{Broker, Client},
-    config::Limit,
+    config::{AuthMechanism, Limit},
     model::{ConnectionId, FieldTable, LogPosition, Moment, Refusal, ShortString, VirtualHostName},
 };
 
@@ -85,6 +85,8 @@ pub struct Names {
     pub product: String,
     /// The version of RabbitMQ that it behaves as.
     pub version: String,
+    /// The ways in which clients may log in.
+    pub mechanisms: Vec<AuthMechanism>,
     /// Where its data is; none without a data directory.
     pub data_dir: Option<String>,
 }

@@ -71,6 +71,7 @@ impl Control {
             cluster: config.cluster_name.clone(),
             product: config.product.clone(),
             version: config.product_version.clone(),
+            mechanisms: config.mechanisms.clone(),
             data_dir: config.data_dir.as_ref().map(|folder| folder.display().to_string()),
         };
         Self {
