@@ -12,10 +12,7 @@ use super::{
     query::Query,
     routes::{Route, get, post, put},
 };
-use crate::{
-    broker::Broker,
-    model::{FieldValue, ShortString},
-};
+use crate::model::{FieldValue, ShortString};
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new("whoami", &[get(Role::Operator, who_am_i)]),
@@ -54,13 +51,7 @@ fn cluster_name(call: &Call) -> Result<Reply, Failure> {
 
 /// The name that an operator has given the cluster, or the configured one.
 pub(super) fn name_of_cluster(call: &Call) -> String {
-    chosen_name(call.broker()).unwrap_or_else(|| call.node.names().cluster.clone())
-}
-
-fn chosen_name(broker: &Broker) -> Option<String> {
-    let parameters = broker.global_parameters();
-    let (_, name) = parameters.into_iter().find(|(name, _)| *name == CLUSTER_NAME)?;
-    name.as_text().map(|name| name.text().into_owned())
+    call.broker().chosen_cluster_name().unwrap_or_else(|| call.node.names().cluster.clone())
 }
 
 fn set_cluster_name(call: &Call) -> Result<Reply, Failure> {

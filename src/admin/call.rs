@@ -137,9 +137,9 @@ impl Call {
         }
     }
 
-    /// The virtual hosts of which lists show the caller what is in them: the one of the path, or all
-    /// that he may enter, and every one to an administrator. It is not enough to see that a virtual
-    /// host is there.
+    /// The virtual hosts of which lists show the caller what is in them: the one of the path, or
+    /// all that he may enter, and every one to an administrator. It is not enough to see that a
+    /// virtual host is there.
     pub(super) fn open_homes(&self) -> Result<Vec<VirtualHostName>, Failure> {
         let mut homes = self.homes()?;
         let (operator, authority) = (&self.operator, self.broker().authority());

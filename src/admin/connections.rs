@@ -1,6 +1,6 @@
 //! Connections: whose they are, where they come from, and their end.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     answer::{Failure, Reply},
@@ -133,7 +133,7 @@ fn to_json(call: &Call, connection: &Connection) -> Value {
         "port": connection.local.port(),
         "peer_host": connection.remote.ip().to_string(),
         "peer_port": connection.remote.port(),
-        "ssl": false,
+        "ssl": connection.security.is_some(),
         "channels": connection.channels,
         "channel_max": connection.channel_max,
         "frame_max": connection.frame_max,
@@ -144,21 +144,14 @@ fn to_json(call: &Call, connection: &Connection) -> Value {
     {
         object["user_provided_name"] = name.text().into();
     }
-    let nothing = NO_TLS.iter().map(|key| ((*key).to_owned(), Value::Null));
-    let nothing: Map<String, Value> = nothing.collect();
-    if let Some(object) = object.as_object_mut() {
-        object.extend(nothing);
-    }
+    let security = connection.security.as_ref();
+    object["ssl_protocol"] = security.map(|security| security.protocol).into();
+    object["ssl_key_exchange"] = security.map(|security| security.key_exchange).into();
+    object["ssl_cipher"] = security.map(|security| security.cipher).into();
+    object["ssl_hash"] = security.map(|security| security.hash).into();
+    let peer = security.and_then(|security| security.peer.as_ref());
+    object["peer_cert_subject"] = peer.map(|peer| peer.subject.as_str()).into();
+    object["peer_cert_issuer"] = peer.map(|peer| peer.issuer.as_str()).into();
+    object["peer_cert_validity"] = peer.map(|peer| peer.validity.as_str()).into();
     object
 }
-
-/// What is said of a connection over TLS.
-const NO_TLS: &[&str] = &[
-    "ssl_protocol",
-    "ssl_key_exchange",
-    "ssl_cipher",
-    "ssl_hash",
-    "peer_cert_subject",
-    "peer_cert_issuer",
-    "peer_cert_validity",
-];

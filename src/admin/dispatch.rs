@@ -14,7 +14,7 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     answer::{Body, Failure, Reply},
@@ -76,7 +76,8 @@ async fn answer(State(gate): State<Arc<Gate>>, request: Request<HttpBody>) -> Re
         Err(barred) => {
             if let Barred::Refused(_) = barred {
                 let delay = gate.node.note_login(peer.address, false);
-                tokio::time::sleep(delay).await;
+                // The deadline of an answer to a guess.
+                tokio::time::sleep_until(Instant::now() + delay).await;
             }
             return barred_response(barred);
         }

@@ -11,8 +11,8 @@ use super::{
     users,
 };
 use crate::{
-    broker::Broker,
-    model::{Limit, Limits, LogPosition, VirtualHostName},
+    broker::{Broker, User},
+    model::{Limit, Limits, LogPosition, ShortString, VirtualHostName},
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -52,15 +52,18 @@ fn of_homes(call: &Call) -> Result<Reply, Failure> {
 fn of_users(call: &Call) -> Result<Reply, Failure> {
     let users = call.broker().users().into_iter();
     let limited = users.filter(|(_, user)| !user.limits.is_empty());
-    let item = |(name, user): (crate::model::ShortString, crate::broker::User)| json!({ "user": name.text(), "value": to_json(&user.limits) });
-    Ok(Reply::list(limited.map(item).collect()))
+    Ok(Reply::list(limited.map(|(name, user)| of_one(&name, &user)).collect()))
 }
 
 fn of_user(call: &Call) -> Result<Reply, Failure> {
     let name = call.name("user")?;
     let user = call.broker().user(&name).ok_or_else(Failure::not_there)?;
-    let item = json!({ "user": name.text(), "value": to_json(&user.limits) });
-    Ok(Reply::list(if user.limits.is_empty() { Vec::new() } else { vec![item] }))
+    let is_limited = !user.limits.is_empty();
+    Ok(Reply::list(if is_limited { vec![of_one(&name, &user)] } else { Vec::new() }))
+}
+
+fn of_one(name: &ShortString, user: &User) -> Value {
+    json!({ "user": name.text(), "value": to_json(&user.limits) })
 }
 
 fn limit_home(call: &Call) -> Result<Reply, Failure> {

@@ -69,7 +69,7 @@ fn page_and_size(page: &str, size: Option<&str>) -> Result<(usize, usize), Failu
 
 /// Which names are kept: those with the text in them, or those that a pattern matches. Neither
 /// looks at the case of letters.
-fn filter(name: &str, is_pattern: bool) -> Result<Box<dyn Fn(&str) -> bool>, Failure> {
+fn filter(name: &str, is_pattern: bool) -> Result<Filter, Failure> {
     if is_pattern {
         let pattern = Pattern::new(&format!("(?i){name}"))
             .map_err(|bad| Failure::bad_request(format!("`{name}` is no pattern: {bad}")))?;
@@ -78,6 +78,8 @@ fn filter(name: &str, is_pattern: bool) -> Result<Box<dyn Fn(&str) -> bool>, Fai
     let wanted = name.to_lowercase();
     Ok(Box::new(move |name| name.to_lowercase().contains(&wanted)))
 }
+
+type Filter = Box<dyn Fn(&str) -> bool>;
 
 fn failure(error: &str, reason: String) -> Failure {
     Failure::named(axum::http::StatusCode::BAD_REQUEST, error, reason)

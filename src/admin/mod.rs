@@ -44,6 +44,6 @@ mod virtual_hosts;
 pub use self::{
     definitions::{BadDefinitions, load},
     dispatch::router,
-    node::{Connection, Durable, Listening, Names, Node, Readings},
+    node::{Connection, Durable, Listening, Names, Node, PeerName, Readings, Security},
     service::{Door, Peer, Service},
 };

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     broker::{Broker, Client},
-    config::Limit,
+    config::{AuthMechanism, Limit},
     model::{ConnectionId, FieldTable, LogPosition, Moment, Refusal, ShortString, VirtualHostName},
 };
 
@@ -85,6 +85,8 @@ pub struct Names {
     pub product: String,
     /// The version of RabbitMQ that it behaves as.
     pub version: String,
+    /// The ways in which clients may log in.
+    pub mechanisms: Vec<AuthMechanism>,
     /// Where its data is; none without a data directory.
     pub data_dir: Option<String>,
 }
@@ -127,4 +129,25 @@ pub struct Connection {
     pub channel_max: u16,
     pub frame_max: usize,
     pub heartbeat: u16,
+    /// Absent: the connection is in plain.
+    pub security: Option<Security>,
+}
+
+/// What TLS does for a connection, in RabbitMQ's words.
+#[derive(Clone, Debug)]
+pub struct Security {
+    pub protocol: &'static str,
+    pub key_exchange: &'static str,
+    pub cipher: &'static str,
+    pub hash: &'static str,
+    /// Present only if the client has shown a certificate that was found good.
+    pub peer: Option<PeerName>,
+}
+
+/// Whom a certificate names.
+#[derive(Clone, Debug)]
+pub struct PeerName {
+    pub subject: String,
+    pub issuer: String,
+    pub validity: String,
 }

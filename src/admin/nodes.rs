@@ -10,7 +10,10 @@ use super::{
     overview,
     routes::{Route, delete, get, post, put},
 };
-use crate::{config::Limit, model::LogPosition};
+use crate::{
+    config::{AuthMechanism, Limit},
+    model::LogPosition,
+};
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new("nodes", &[get(Role::Monitor, list)]),
@@ -80,7 +83,7 @@ fn node(call: &Call) -> Value {
         "proc_total": 0,
         "proc_used": 0,
         "exchange_types": overview::exchange_types(),
-        "auth_mechanisms": auth_mechanisms(),
+        "auth_mechanisms": auth_mechanisms(call),
         "applications": [],
         "contexts": overview::contexts(call),
         "log_files": ["<stderr>"],
@@ -92,11 +95,17 @@ fn node(call: &Call) -> Value {
     })
 }
 
-fn auth_mechanisms() -> Value {
-    let mechanisms =
-        [("PLAIN", "SASL PLAIN authentication mechanism"), ("AMQPLAIN", "QPid AMQPLAIN mechanism")];
-    let mechanism = |(name, description): (&str, &str)| json!({ "name": name, "description": description, "enabled": true });
-    mechanisms.into_iter().map(mechanism).collect()
+fn auth_mechanisms(call: &Call) -> Value {
+    let described = |mechanism: &AuthMechanism| {
+        let (name, description) = match mechanism {
+            AuthMechanism::Plain => ("PLAIN", "SASL PLAIN authentication mechanism"),
+            AuthMechanism::AmqPlain => ("AMQPLAIN", "QPid AMQPLAIN mechanism"),
+            AuthMechanism::Anonymous => ("ANONYMOUS", "SASL ANONYMOUS authentication mechanism"),
+            AuthMechanism::External => ("EXTERNAL", "SASL EXTERNAL authentication mechanism"),
+        };
+        json!({ "name": name, "description": description, "enabled": true })
+    };
+    call.node.names().mechanisms.iter().map(described).collect()
 }
 
 /// What RabbitMQ tells apart; here it is one heap.

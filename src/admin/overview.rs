@@ -41,6 +41,7 @@ fn overview(call: &Call) -> Result<Reply, Failure> {
     if has_figures {
         object["queue_totals"] = queue_totals(call);
         object["message_stats"] = json!({});
+        object["statistics_db_event_queue"] = 0.into();
     }
     // Of the node itself only who monitors is told (RabbitMQ 3.10).
     if call.operator.is_monitor() {
@@ -48,7 +49,6 @@ fn overview(call: &Call) -> Result<Reply, Failure> {
         if has_figures {
             object["listeners"] = listeners(call);
             object["contexts"] = contexts(call);
-            object["statistics_db_event_queue"] = 0.into();
         }
     }
     Ok(Reply::one(object))

@@ -173,17 +173,15 @@ pub(super) fn all_global(call: &Call) -> Vec<Value> {
 
 fn show_global(call: &Call) -> Result<Reply, Failure> {
     let name = call.name("name")?;
-    let mut all = call.broker().global_parameters().into_iter();
-    let found = all.find(|(known, _)| *known == name).ok_or_else(Failure::not_there)?;
-    Ok(Reply::one(global(&found.0, &found.1)))
+    let value = call.broker().global_parameter(&name).ok_or_else(Failure::not_there)?;
+    Ok(Reply::one(global(&name, &value)))
 }
 
 fn set_global(call: &Call) -> Result<Reply, Failure> {
     let name = call.name("name")?;
     let object = call.object_with(&["value"])?;
     let value = fields::from_json(&object["value"])?;
-    let all = call.broker().global_parameters();
-    let is_new = !all.iter().any(|(known, _)| *known == name);
+    let is_new = call.broker().global_parameter(&name).is_none();
     Ok(Reply::put(is_new, call.broker().set_global_parameter(name, value)))
 }
 

@@ -106,21 +106,23 @@ impl Service {
             let Some((place, accepted)) = self.stop.run_until_cancelled(next).await else { return };
             match accepted {
                 Ok((stream, peer)) => {
-                    let service = self.clone();
-                    self.tasks.spawn(async move {
-                        match stream {
-                            Stream::Tcp(stream) => service.serve(stream, peer).await,
-                            Stream::Local(stream) => service.serve(stream, peer).await,
-                        }
-                        drop(place);
-                    });
+                    self.tasks.spawn(self.clone().keep(stream, peer, place));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection of HTTP");
-                    self.stop.run_until_cancelled(tokio::time::sleep(BACK_OFF)).await;
+                    let _it_goes_on = tokio::time::timeout(BACK_OFF, self.stop.cancelled()).await;
                 }
             }
         }
+    }
+
+    /// Serves one connection, which gives its place back in the end.
+    async fn keep<Place>(self, stream: Stream, peer: Peer, place: Place) {
+        match stream {
+            Stream::Tcp(stream) => self.serve(stream, peer).await,
+            Stream::Local(stream) => self.serve(stream, peer).await,
+        }
+        drop(place);
     }
 
     /// Serves one connection to its end. It may be one over TLS.

@@ -93,8 +93,8 @@ pub(super) fn described(home: &VirtualHostName, options: &VirtualHostOptions) ->
     })
 }
 
-/// The options that an object names, beside those of `known` that it does not. Definitions have them in
-/// `metadata`, too.
+/// The options that an object names, beside those of `known` that it does not. Definitions have
+/// them in `metadata`, too.
 pub(super) fn read(
     object: &Map<String, Value>,
     known: Option<&VirtualHostOptions>,

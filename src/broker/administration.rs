@@ -54,6 +54,8 @@ pub struct TopicPermissionView {
     pub permission: TopicPermission,
 }
 
+const CLUSTER_NAME: &[u8] = b"cluster_name";
+
 /// How much there is in a virtual host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -283,6 +285,17 @@ impl Broker {
     /// All global parameters, by name.
     pub fn global_parameters(&self) -> Vec<(ShortString, FieldValue)> {
         self.parameters.all()
+    }
+
+    pub fn global_parameter(&self, name: &[u8]) -> Option<FieldValue> {
+        self.parameters.find(name)
+    }
+
+    /// The name that an operator has given the cluster, in place of the configured one. RabbitMQ
+    /// keeps it in this parameter.
+    pub fn chosen_cluster_name(&self) -> Option<String> {
+        let name = self.global_parameter(CLUSTER_NAME)?;
+        name.as_text().map(|name| name.text().into_owned())
     }
 
     /// Keeps something for the tools of the whole cluster, in place of what had that name.

@@ -20,6 +20,10 @@ impl Parameters {
         self.read().iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
+    pub(super) fn find(&self, name: &[u8]) -> Option<FieldValue> {
+        self.read().get(name).cloned()
+    }
+
     pub(super) fn restore(&self, name: ShortString, value: FieldValue) {
         self.write().insert(name, value);
     }

@@ -68,7 +68,7 @@ pub fn apply(text: &str, config: &mut Config) -> Result<(), (usize, LineFault)> 
     }
     if together.management_port.is_some() || together.management_address.is_some() {
         let port = together.management_port.unwrap_or(MANAGEMENT_PORT);
-        let address = together.management_address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let address = together.management_address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         config.management = vec![SocketAddr::new(address, port)];
     }
     if !together.tls_listeners.is_empty() {
@@ -331,6 +331,31 @@ mod tests {
         assert_eq!(config.disk_free_limit, Limit::Relative(1.5));
         let config = check("vm_memory_high_watermark = 0.6").unwrap();
         assert_eq!(config.memory_watermark, Limit::Relative(0.6));
+    }
+
+    #[test]
+    fn management_listens_where_it_is_told_to() {
+        let at = |text: &str| check(text).unwrap().management;
+        assert_eq!(at("management.tcp.port = 80"), ["0.0.0.0:80".parse().unwrap()]);
+        assert_eq!(at("management.tcp.ip = ::1"), ["[::1]:15672".parse().unwrap()]);
+        let both = "management.listener.ip = 127.0.0.1\nmanagement.listener.port = 0";
+        assert_eq!(at(both), ["127.0.0.1:0".parse().unwrap()]);
+        let mut config = Config { management: Config::usual_management(), ..Config::default() };
+        apply("management.tcp = none", &mut config).unwrap();
+        assert_eq!(config.management, []);
+    }
+
+    #[test]
+    fn the_first_user_and_definitions_are_as_they_are_written() {
+        let config = check(
+            "default_user_tags.administrator = false\ndefault_user_tags.monitoring = true\n\
+             default_permissions.write = ^a\nload_definitions = a.json\n\
+             management.load_definitions = b\n",
+        )
+        .unwrap();
+        assert_eq!(config.default_user_tags, ["monitoring"]);
+        assert_eq!(config.default_permissions, [".*", "^a", ".*"]);
+        assert_eq!(config.definitions, [PathBuf::from("a.json"), PathBuf::from("b")]);
     }
 
     #[test]

@@ -27,11 +27,14 @@ use super::{
     listeners::lacks_address,
 };
 use crate::{
-    admin::{self, BadDefinitions, Connection, Durable, Listening, Names, Node, Readings},
+    admin::{
+        self, BadDefinitions, Connection, Durable, Listening, Names, Node, PeerName, Readings,
+        Security,
+    },
     broker::{Broker, Client, ConnectionView, Outbox},
     config::{Config, Limit},
     model::{ConnectionId, ConsumerId, Delivery, LogPosition, Moment, Refusal},
-    net::Clock,
+    net::{Clock, tls::Secured},
     session,
 };
 
@@ -68,6 +71,7 @@ impl Control {
             cluster: config.cluster_name.clone(),
             product: config.product.clone(),
             version: config.product_version.clone(),
+            mechanisms: config.mechanisms.clone(),
             data_dir: config.data_dir.as_ref().map(|folder| folder.display().to_string()),
         };
         Self {
@@ -209,6 +213,7 @@ impl Node for Control {
                 channel_max: introduction.channel_max,
                 frame_max: introduction.frame_max,
                 heartbeat: introduction.heartbeat,
+                security: connected.peer.tls.as_deref().map(security),
             })
         })
         .collect()
@@ -266,6 +271,16 @@ impl fmt::Debug for Control {
 /// An address of IPv4 as such, however the socket has it.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn security(secured: &Secured) -> Security {
+    let peer = secured.certificate.as_ref().map(|certificate| PeerName {
+        subject: certificate.subject.clone(),
+        issuer: certificate.issuer.clone(),
+        validity: certificate.validity.clone(),
+    });
+    let Secured { protocol, key_exchange, cipher, hash, .. } = *secured;
+    Security { protocol, key_exchange, cipher, hash, peer }
 }
 
 /// How many files and sockets this process may have open.

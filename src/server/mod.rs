@@ -256,7 +256,7 @@ impl Reception for FrontDesk {
         let from_here = peer.remote.ip().to_canonical().is_loopback();
         let origin = (peer.connection, from_here, entropy::draw());
         let identity = identity(&peer);
-        let settings = Arc::clone(&self.settings);
+        let settings = self.settings();
         let to_journal = |journal| Promises::new(journal, Arc::clone(&outbox));
         let promises = self.journal.clone().map(to_journal);
         let (session, client) = enter(&self.broker, settings, &outbox, origin, now);
@@ -267,6 +267,18 @@ impl Reception for FrontDesk {
             connections: Arc::clone(&self.connections),
         };
         Conversation::new(session, BrokerBackend::new(client, promises, desk), outbox)
+    }
+}
+
+impl FrontDesk {
+    /// The settings, with the name that an operator has given the cluster meanwhile.
+    fn settings(&self) -> Arc<Settings> {
+        match self.broker.chosen_cluster_name() {
+            Some(name) if name != self.settings.cluster_name => {
+                Arc::new(Settings { cluster_name: name, ..(*self.settings).clone() })
+            }
+            Some(_) | None => Arc::clone(&self.settings),
+        }
     }
 }
 

@@ -37,4 +37,6 @@ mod random;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod tls;

@@ -109,8 +109,8 @@ impl Reader<'_> {
             Some(_) => return Err(Failure::bad_request(format!("`{section}` is not a list"))),
         };
         let one = |(index, item): (usize, &Value)| {
-            let name = item["name"].as_str().or(item["user"].as_str());
-            let name = name.or(item["source"].as_str());
+            let names = ["name", "user", "source"];
+            let name = names.iter().find_map(|key| item[*key].as_str());
             let entry = match name {
                 Some(name) => format!("{section}[{index}] '{name}'"),
                 None => format!("{section}[{index}]"),

@@ -61,8 +61,8 @@ impl Client {
         most.chain(by_octets).min().map(|ration| usize::try_from(ration).unwrap_or(usize::MAX))
     }
 
-    /// Counts what is published, by the rates of the last [`Self::ration`], and says until when nothing
-    /// more may be.
+    /// Counts what is published, by the rates of the last [`Self::ration`], and says until when
+    /// nothing more may be.
     pub fn pause_after(&mut self, messages: u64, octets: u64, now: Moment) -> Option<Moment> {
         let algorithm = self.broker.rate_limits.algorithm;
         let rates = &self.pacing.as_ref()?.rates;

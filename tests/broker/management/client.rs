@@ -54,7 +54,8 @@ pub(super) fn request(user: Option<&str>, method: &str, path: &str, body: &str) 
     let credentials =
         user.map(|user| format!("authorization: Basic {}\r\n", STANDARD.encode(user)));
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n{}\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-length: {}\r\n{}\r\n{body}",
         body.len(),
         credentials.unwrap_or_default()
     )

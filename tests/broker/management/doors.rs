@@ -136,6 +136,21 @@ fn the_environment_names_the_first_user() {
 }
 
 #[test]
+fn clients_are_told_the_name_that_the_cluster_was_given() {
+    use std::io::{Read, Write};
+    let broker = Managed::new();
+    broker.check("PUT", "/api/cluster-name", r#"{"name":"shop@example"}"#, 204);
+    assert_eq!(broker.get("/api/cluster-name")["name"], "shop@example");
+    let mut stream = client::connect(broker.amqp);
+    stream.write_all(b"AMQP\0\0\x09\x01").unwrap();
+    let (mut read, mut octet) = (Vec::<u8>::new(), [0_u8; 1]);
+    while !read.ends_with(b"shop@example") {
+        assert_eq!(stream.read(&mut octet).unwrap(), 1);
+        read.push(octet[0]);
+    }
+}
+
+#[test]
 fn connections_are_listed_and_closed() {
     use std::io::Read;
     let broker = Managed::new();
