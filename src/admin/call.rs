@@ -77,10 +77,9 @@ impl Call {
         self.home().map_err(|_| Failure::missing("vhost_not_found"))
     }
 
-    /// The exchange of the path; `amq.default` is another name for the default one.
+    /// The exchange of the path.
     pub(super) fn exchange(&self, part: &str) -> Result<ExchangeName, Failure> {
-        let name = self.name(part)?;
-        Ok(if *name == *b"amq.default" { ExchangeName::default() } else { name.into() })
+        self.name(part).map(exchange_name)
     }
 
     pub(super) fn queue(&self, part: &str) -> Result<QueueName, Failure> {
@@ -167,6 +166,11 @@ impl Call {
         };
         Ok(Reply { body, ..reply })
     }
+}
+
+/// `amq.default` is another name for the default exchange.
+pub(super) fn exchange_name(name: ShortString) -> ExchangeName {
+    if *name == *b"amq.default" { ExchangeName::default() } else { name.into() }
 }
 
 const ENCODED_TWICE: &str = "invalid payload: the request body JSON-decoded to a string. Is the \

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Failure, Reply},
-    call::Call,
+    call::{Call, exchange_name},
     fields,
     operator::Role,
     routes::{Route, delete, get, post, put},
@@ -56,8 +56,8 @@ fn show(call: &Call) -> Result<Reply, Failure> {
 }
 
 fn declare(call: &Call) -> Result<Reply, Failure> {
-    let (home, name) = (call.home_to_change()?, call.new_name("exchange", "exchange")?);
-    let name = call.exchange("exchange").unwrap_or_else(|_| name.into());
+    let home = call.home_to_change()?;
+    let name = exchange_name(call.new_name("exchange", "exchange")?);
     let asked = call.object()?;
     let kind = match asked.get("type") {
         None => ShortString::from_static("direct"),

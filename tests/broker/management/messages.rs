@@ -142,6 +142,51 @@ fn a_message_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn nothing_is_published_while_memory_is_short() {
+    let broker = Managed::with_queue();
+    let watermark = "/api/leveret/vm_memory_high_watermark";
+    broker.check("PUT", watermark, r#"{"absolute":1}"#, 204);
+    let body = r#"{"properties":{},"routing_key":"q","payload":"x","payload_encoding":"string"}"#;
+    broker.check("POST", "/api/exchanges/%2F//publish", body, 503);
+    broker.check("PUT", watermark, r#"{"relative":0.9}"#, 204);
+    broker.check("POST", "/api/exchanges/%2F//publish", body, 200);
+    assert_eq!(broker.get("/api/queues/%2F/q")["messages"], 1);
+}
+
+#[test]
+fn who_stands_by_for_a_single_active_consumer_is_told() {
+    let broker = Managed::new();
+    let single = r#"{"arguments": {"x-single-active-consumer": true}}"#;
+    broker.check("PUT", "/api/queues/%2F/q", single, 201);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let address = format!("amqp://guest:guest@{}", broker.amqp);
+    let _connected = runtime.block_on(async {
+        let connection = Connection::connect(&address, ConnectionProperties::default());
+        let connection = connection.await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        let mut consumers = Vec::new();
+        for tag in ["first", "second"] {
+            let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+            let consumer =
+                channel.basic_consume("q".into(), tag.into(), options, FieldTable::default());
+            consumers.push(consumer.await.unwrap());
+        }
+        (connection, channel, consumers)
+    });
+    let queue = broker.get("/api/queues/%2F/q");
+    assert_eq!(queue["single_active_consumer_tag"], "first");
+    assert_eq!(queue["exclusive_consumer_tag"], Value::Null);
+    for (index, active, status) in [(0, true, "single_active"), (1, false, "waiting")] {
+        let consumer = &queue["consumer_details"][index];
+        assert_eq!(
+            (&consumer["active"], &consumer["activity_status"]),
+            (&json!(active), &json!(status))
+        );
+        assert_eq!(consumer["ack_required"], false);
+    }
+}
+
+#[test]
 fn expired_messages_are_not_counted() {
     let broker = Managed::new();
     broker.check("PUT", "/api/queues/%2F/q", r#"{"arguments": {"x-message-ttl": 0}}"#, 201);
