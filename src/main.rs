@@ -64,6 +64,7 @@ fn administer(program: &str, tool: ctl::Tool, words: &[String]) -> ExitCode {
 /// Runs the broker until SIGTERM or SIGINT; a second one ends the process at once.
 fn serve_until_told(config: &Config) -> Result<(), String> {
     start_logging(&config.log)?;
+    allow_many_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -110,6 +111,16 @@ async fn reload_when_told(server: &Server, mut hang_up: Signal) {
             None => tracing::info!("SIGHUP: there is no TLS, and nothing else to read again"),
         }
     }
+}
+
+/// Takes as many file descriptors as the system grants: each connection is one.
+fn allow_many_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) else {
+        return;
+    };
+    tracing::warn!(?current, %error, "the number of open files stays limited");
 }
 
 /// One line for people and scripts, and the one that tools made for RabbitMQ wait for.

@@ -20,6 +20,7 @@ mod failure;
 mod fake_broker;
 mod ledger;
 mod load;
+mod logins;
 mod notice;
 mod options;
 mod plan;
@@ -38,8 +39,10 @@ pub use address::Address;
 pub use churn::{ChurnReport, Subject};
 pub use declare::DeclareReport;
 pub use failure::Failure;
+pub use logins::LoginsReport;
 pub use options::{
-    ChurnOptions, Command, DeclareOptions, Latency, Load, Perf, SyncOptions, Target, Throughput,
+    ChurnOptions, Command, DeclareOptions, Latency, Load, LoginsOptions, Perf, SyncOptions, Target,
+    Throughput,
 };
 pub use plan::{Acknowledge, ExchangeKind, QueueArgument};
 pub use report::{Measured, Percentiles, Report, Verification, Whole};
@@ -69,6 +72,10 @@ pub fn run(arguments: &Perf) -> Result<(), Failure> {
             print(&declare(options)?, options.target.json);
             Ok(())
         }
+        Command::Logins(options) => {
+            print(&logins(options)?, options.target.json);
+            Ok(())
+        }
         Command::Sync(options) => {
             print(&sync(options)?, options.json);
             Ok(())
@@ -89,6 +96,11 @@ pub fn latency(options: &Latency) -> Result<Report, Failure> {
 
 /// Opens and closes connections or channels.
 pub fn churn(options: &ChurnOptions) -> Result<ChurnReport, Failure> {
+    options.plan().run(&options.target.processes()?)
+}
+
+/// Tries wrong logins.
+pub fn logins(options: &LoginsOptions) -> Result<LoginsReport, Failure> {
     options.plan().run(&options.target.processes()?)
 }
 

@@ -8,6 +8,7 @@ use super::{
     address::Address,
     churn::{Churn, Subject},
     failure::Failure,
+    logins::Logins,
     plan::{Acknowledge, ExchangeKind, Length, Plan, QueueArgument, QueuePlan},
     process::Processes,
 };
@@ -37,6 +38,8 @@ pub enum Command {
     Churn(ChurnOptions),
     /// Many queues declared, looked for, or deleted
     Declare(DeclareOptions),
+    /// Wrong logins at a fixed rate
+    Logins(LoginsOptions),
     /// How long this machine takes to make a write durable; no broker takes part
     Sync(SyncOptions),
 }
@@ -75,6 +78,18 @@ pub struct ChurnOptions {
     /// Octets in the body of each cycle's message
     #[arg(long, default_value_t = 16)]
     pub size: usize,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct LoginsOptions {
+    #[command(flatten)]
+    pub target: Target,
+    /// Logins per second
+    #[arg(long, default_value_t = 1000)]
+    pub rate: u64,
+    /// How long to go on
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -248,6 +263,16 @@ impl ChurnOptions {
     }
 }
 
+impl LoginsOptions {
+    pub(super) fn plan(&self) -> Logins {
+        Logins {
+            address: self.target.uri.clone(),
+            per_second: self.rate,
+            measured: Duration::from_secs_f64(self.seconds.max(0.0)),
+        }
+    }
+}
+
 impl Load {
     fn plan(&self, rate: Option<u64>, latency: bool) -> Plan {
         let warm_up = Duration::from_secs_f64(self.warm_up.max(0.0));
@@ -338,7 +363,7 @@ mod tests {
         match Perf::try_parse_from(words).unwrap().command {
             Command::Throughput(options) => options.plan(),
             Command::Latency(options) => options.plan(),
-            Command::Churn(_) | Command::Declare(_) | Command::Sync(_) => {
+            Command::Churn(_) | Command::Declare(_) | Command::Logins(_) | Command::Sync(_) => {
                 unreachable!("not planned for")
             }
         }

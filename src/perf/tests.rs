@@ -18,7 +18,9 @@ fn run_against(character: Character, line: &str) -> Result<Report, Failure> {
     let plan = match Perf::try_parse_from(words).unwrap().command {
         Command::Throughput(options) => options.plan(),
         Command::Latency(options) => options.plan(),
-        Command::Churn(_) | Command::Declare(_) | Command::Sync(_) => unreachable!("not a load"),
+        Command::Churn(_) | Command::Declare(_) | Command::Logins(_) | Command::Sync(_) => {
+            unreachable!("not a load")
+        }
     };
     let address = fake_broker::start(character);
     let stall = Duration::from_secs(1);

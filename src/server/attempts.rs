@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,7 +28,23 @@ pub(crate) struct Tally {
 
 /// The attempts to log in since the start, or since they were last cleared.
 #[derive(Debug, Default)]
-pub(crate) struct Attempts(Mutex<Register>);
+pub(crate) struct Attempts {
+    register: Mutex<Register>,
+    held: AtomicUsize,
+}
+
+/// What is to be done about a login that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// For how long its answer is to be kept back.
+    pub(crate) delay: Duration,
+    /// Whether the log is to have it: the first ones of an address, then ever fewer.
+    pub(crate) is_logged: bool,
+}
+
+/// A connection that is kept although its login has failed.
+#[derive(Debug)]
+pub(crate) struct Held(Arc<Attempts>);
 
 #[derive(Debug, Default)]
 struct Register {
@@ -50,6 +69,10 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3);
 /// An address is forgiven when nothing has failed from it for so long.
 const MEMORY: Duration = Duration::from_secs(60);
 
+/// Connections that are kept at a time to hear that their login has failed; those beyond are cut at
+/// once. An attacker must not use up the sockets that others need.
+const MOST_HELD: usize = 512;
+
 /// Addresses that are remembered at most; an attacker may have very many.
 const CAPACITY: usize = 10_000;
 
@@ -59,8 +82,8 @@ impl Attempts {
         self.lock().tallies.entry(protocol).or_default().succeeded += 1;
     }
 
-    /// Notes one that failed; says for how long its answer is to be kept back.
-    pub(crate) fn failed(&self, protocol: Protocol, from: IpAddr, now: Moment) -> Duration {
+    /// Notes one that failed.
+    pub(crate) fn failed(&self, protocol: Protocol, from: IpAddr, now: Moment) -> Failed {
         let mut register = self.lock();
         register.tallies.entry(protocol).or_default().failed += 1;
         register.make_room(now);
@@ -71,10 +94,18 @@ impl Attempts {
         }
         suspect.failures = suspect.failures.saturating_add(1);
         suspect.last = now;
-        match suspect.failures.checked_sub(FORGIVEN + 1) {
+        let delay = match suspect.failures.checked_sub(FORGIVEN + 1) {
             None => Duration::ZERO,
             Some(beyond) => FIRST_DELAY.saturating_mul(1 << beyond.min(16)).min(LONGEST_DELAY),
-        }
+        };
+        Failed { delay, is_logged: delay.is_zero() || suspect.failures.is_power_of_two() }
+    }
+
+    /// Keeps a connection whose login has failed, unless too many are kept.
+    pub(crate) fn hold(self: &Arc<Self>) -> Option<Held> {
+        let room = |held| (held < MOST_HELD).then_some(held + 1);
+        let is_held = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
+        is_held.then(|| Held(Arc::clone(self)))
     }
 
     /// What became of the logins of each protocol.
@@ -88,7 +119,13 @@ impl Attempts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Register> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.register.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -118,10 +155,14 @@ mod tests {
     #[test]
     fn who_fails_again_and_again_waits_ever_longer() {
         let attempts = Attempts::default();
-        let fail = |second| attempts.failed(Protocol::Amqp, address(1), at(second)).as_millis();
+        let fail = |second| {
+            let failed = attempts.failed(Protocol::Amqp, address(1), at(second));
+            failed.delay.as_millis()
+        };
         let delays: Vec<_> = (0..12).map(fail).collect();
         assert_eq!(delays, [0, 0, 0, 0, 0, 100, 200, 400, 800, 1600, 3000, 3000]);
-        assert_eq!(attempts.failed(Protocol::Amqp, address(2), at(12)), Duration::ZERO);
+        let other = attempts.failed(Protocol::Amqp, address(2), at(12));
+        assert_eq!(other, Failed { delay: Duration::ZERO, is_logged: true });
         assert_eq!(fail(12 + 60), 0, "a minute of peace is enough");
         attempts.succeeded(Protocol::Http);
         let amqp = Tally { succeeded: 0, failed: 14 };
@@ -129,6 +170,22 @@ mod tests {
         assert_eq!(attempts.tallies(), [(Protocol::Amqp, amqp), (Protocol::Http, http)]);
         attempts.clear();
         assert_eq!(attempts.tallies(), []);
+    }
+
+    #[test]
+    fn the_log_has_ever_fewer_of_an_attack() {
+        let attempts = Attempts::default();
+        let is_logged = |second| attempts.failed(Protocol::Amqp, address(1), at(second)).is_logged;
+        assert_eq!((0..5000).filter(|second| is_logged(second / 100)).count(), 5 + 10);
+    }
+
+    #[test]
+    fn so_many_connections_are_kept_and_those_that_go_make_room() {
+        let attempts = Arc::new(Attempts::default());
+        let mut held: Vec<_> = (0..MOST_HELD).map(|_| attempts.hold().unwrap()).collect();
+        assert!(attempts.hold().is_none());
+        held.pop();
+        assert!(attempts.hold().is_some());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    attempts::{Attempts, Protocol},
+    attempts::{Attempts, Failed, Held, Protocol},
     connections::{Connected, Connections},
     promises::Promises,
 };
@@ -26,6 +26,8 @@ pub(crate) struct BrokerBackend {
     desk: Desk,
     /// The answer to a login that has failed too often, and when it is given.
     refused: Option<(Moment, Answer)>,
+    /// The connection is kept although its login has failed.
+    held: Option<Held>,
     pace: Pace,
 }
 
@@ -39,7 +41,7 @@ pub(super) struct Desk {
 
 impl BrokerBackend {
     pub(super) fn new(client: Client, promises: Option<Promises>, desk: Desk) -> Self {
-        Self { client, promises, desk, refused: None, pace: Pace::FREE }
+        Self { client, promises, desk, refused: None, held: None, pace: Pace::FREE }
     }
 
     /// Lets a user in. Who fails again and again is told so ever later.
@@ -54,9 +56,15 @@ impl BrokerBackend {
             attempts.succeeded(Protocol::Amqp);
             return Some(Answer::Admitted(admitted));
         }
-        let delay = attempts.failed(Protocol::Amqp, peer.remote.ip(), now);
-        let user = String::from_utf8_lossy(&login.user);
-        tracing::warn!(remote = %peer.remote, %user, mechanism = %login.mechanism, "login refused");
+        let Failed { delay, is_logged } = attempts.failed(Protocol::Amqp, peer.remote.ip(), now);
+        if is_logged {
+            let (remote, user) = (peer.remote, String::from_utf8_lossy(&login.user));
+            tracing::warn!(%remote, %user, mechanism = %login.mechanism, "login refused");
+        }
+        self.held = attempts.hold();
+        if self.held.is_none() {
+            return Some(Answer::Dismissed);
+        }
         let answer = Answer::Admitted(admitted);
         if delay.is_zero() {
             return Some(answer);

@@ -221,7 +221,9 @@ impl Node for Control {
 
     fn note_login(&self, from: Option<IpAddr>, succeeded: bool) -> Duration {
         match from {
-            Some(from) if !succeeded => self.attempts.failed(Protocol::Http, from, self.now()),
+            Some(from) if !succeeded => {
+                self.attempts.failed(Protocol::Http, from, self.now()).delay
+            }
             _ => {
                 self.attempts.succeeded(Protocol::Http);
                 Duration::ZERO

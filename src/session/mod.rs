@@ -172,6 +172,10 @@ impl Session {
                 self.unanswered = None;
                 self.admitted(result, now);
             }
+            Answer::Dismissed => {
+                self.unanswered = None;
+                self.vanish(Disposition::Reset, now);
+            }
             Answer::Opened(result) => {
                 self.unanswered = None;
                 self.opened(result, now);

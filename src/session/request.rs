@@ -178,6 +178,8 @@ pub struct Consume {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     Admitted(Result<(), Refusal>),
+    /// The login was refused, and there is no time for words.
+    Dismissed,
     Opened(Result<(), Refusal>),
     /// Only what must be said, in the order in which it must be said.
     Published(Vec<Published>),

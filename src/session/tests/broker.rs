@@ -38,6 +38,9 @@ impl Broker {
             Request::Login(login) if login.credential == Credential::Password("wrong".into()) => {
                 Answer::Admitted(Err(Refusal::LoginRefused))
             }
+            Request::Login(login) if login.credential == Credential::Password("many".into()) => {
+                Answer::Dismissed
+            }
             Request::Login(_) => Answer::Admitted(Ok(())),
             Request::OpenVirtualHost(opening) => Answer::Opened(match &opening.virtual_host {
                 name if *name == "/" => Ok(()),

@@ -337,3 +337,11 @@ fn a_new_secret_is_accepted() {
     bench.send(0, method::ConnectionUpdateSecret::default());
     bench.expect("0 connection.update-secret-ok");
 }
+
+#[test]
+fn a_client_for_whom_there_is_no_time_is_cut_at_once() {
+    let mut bench = started();
+    bench.send(0, start_ok("many", true));
+    bench.expect_nothing();
+    bench.expect_finished(Disposition::Reset);
+}
