@@ -1,10 +1,13 @@
 //! Health checks: 200 when something is as it should be, 503 with the reason when it is not.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{
     answer::{Failure, Reply},
     call::Call,
+    node::{CertificateFile, Listening},
     operator::Role,
     routes::{Route, get},
 };
@@ -115,17 +118,46 @@ fn known_protocol(name: &str) -> &str {
     }
 }
 
-/// No certificate is known here that could expire.
+/// Whether a certificate of a listener ends within so many units of time.
 fn certificates(call: &Call) -> Result<Reply, Failure> {
-    if call.text("within")?.parse::<u32>().is_err() {
-        return Err(Failure::bad_request("Invalid expiration value."));
+    let within = call.text("within")?.parse::<u32>();
+    let within = within.map_err(|_| Failure::bad_request("Invalid expiration value."))?;
+    let days = match call.text("unit")? {
+        "days" => 1,
+        "weeks" => 7,
+        "months" => 30,
+        "years" => 365,
+        _ => {
+            return Err(Failure::bad_request(
+                "Time unit not recognised. Supported units: days, weeks, months, years.",
+            ));
+        }
+    };
+    let limit = call.node.now() + Duration::from_secs(86_400 * days) * within;
+    let files = call.node.certificates();
+    let ends_soon = |file: &CertificateFile| file.ends.iter().any(|(end, _)| *end <= limit);
+    if !files.iter().any(ends_soon) {
+        return fine(call);
     }
-    match call.text("unit")? {
-        "days" | "weeks" | "months" | "years" => fine(call),
-        _ => Err(Failure::bad_request(
-            "Time unit not recognised. Supported units: days, weeks, months, years.",
-        )),
+    let listeners = call.node.listeners();
+    let secured = listeners.iter().filter(|listener| listener.protocol == "amqp/ssl");
+    let expired: Vec<_> = secured.map(|listener| expiring(call, listener, &files)).collect();
+    Err(Failure::unhealthy("Certificates expiring", json!({ "expired": expired })))
+}
+
+fn expiring(call: &Call, listener: &Listening, files: &[CertificateFile]) -> Value {
+    let mut shown = json!({
+        "node": call.node.names().node,
+        "protocol": listener.protocol,
+        "interface": listener.address.ip().to_string(),
+        "port": listener.address.port(),
+    });
+    for file in files {
+        let ends: Vec<_> = file.ends.iter().map(|(_, words)| words.as_str()).collect();
+        shown[file.setting] = file.path.as_str().into();
+        shown[format!("{}_expires_on", file.setting)] = ends.into();
     }
+    shown
 }
 
 fn node(call: &Call) -> Result<Reply, Failure> {

@@ -44,6 +44,8 @@ mod virtual_hosts;
 pub use self::{
     definitions::{BadDefinitions, load},
     dispatch::router,
-    node::{Connection, Durable, Listening, Names, Node, PeerName, Readings, Security},
+    node::{
+        CertificateFile, Connection, Durable, Listening, Names, Node, PeerName, Readings, Security,
+    },
     service::{Door, Peer, Service},
 };

@@ -71,6 +71,9 @@ pub trait Node: fmt::Debug + Send + Sync + 'static {
     /// again.
     fn set_disk_free_limit(&self, limit: Limit);
 
+    /// The certificates of its listeners that speak TLS.
+    fn certificates(&self) -> Vec<CertificateFile>;
+
     /// Asks it to stop; it does after the answer.
     fn stop(&self);
 }
@@ -89,6 +92,16 @@ pub struct Names {
     pub mechanisms: Vec<AuthMechanism>,
     /// Where its data is; none without a data directory.
     pub data_dir: Option<String>,
+}
+
+/// A file of certificates, and when they end.
+#[derive(Clone, Debug)]
+pub struct CertificateFile {
+    /// `cacertfile` or `certfile`.
+    pub setting: &'static str,
+    pub path: String,
+    /// With the words for it.
+    pub ends: Vec<(Moment, String)>,
 }
 
 /// A socket that the node listens on.

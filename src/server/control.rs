@@ -24,17 +24,20 @@ use super::{
     connections::Connections,
     entropy,
     journal::StoreJournal,
-    listeners::lacks_address,
+    listeners::{Listeners, lacks_address},
 };
 use crate::{
     admin::{
-        self, BadDefinitions, Connection, Durable, Listening, Names, Node, PeerName, Readings,
-        Security,
+        self, BadDefinitions, CertificateFile, Connection, Durable, Listening, Names, Node,
+        PeerName, Readings, Security,
     },
     broker::{Broker, Client, ConnectionView, Outbox},
     config::{Config, Limit},
     model::{ConnectionId, ConsumerId, Delivery, LogPosition, Moment, Refusal},
-    net::{Clock, tls::Secured},
+    net::{
+        Clock,
+        tls::{Ends, Secured, Tls},
+    },
     session,
 };
 
@@ -48,6 +51,7 @@ pub(super) struct Control {
     gauges: Arc<dyn Gauges>,
     names: Names,
     listeners: Vec<Listening>,
+    tls: Option<Arc<Tls>>,
     connections: Arc<Connections>,
     attempts: Arc<Attempts>,
     watermark: Mutex<Limit>,
@@ -83,6 +87,7 @@ impl Control {
             gauges,
             names,
             listeners: Vec::new(),
+            tls: None,
             connections: Arc::default(),
             attempts: Arc::default(),
             watermark: Mutex::new(config.memory_watermark),
@@ -92,12 +97,9 @@ impl Control {
     }
 
     /// The same, which can tell where the node listens.
-    pub(super) fn listening(
-        mut self,
-        plain: &[SocketAddr],
-        secured: &[SocketAddr],
-        http: &[SocketAddr],
-    ) -> Self {
+    pub(super) fn listening(mut self, amqp: &Listeners, http: &[SocketAddr]) -> Self {
+        let Listeners { plain, secured, tls } = amqp;
+        self.tls.clone_from(tls);
         let of = |protocol, addresses: &[SocketAddr]| {
             let listening = |address: &SocketAddr| Listening { protocol, address: *address };
             addresses.iter().map(listening).collect::<Vec<_>>()
@@ -257,6 +259,15 @@ impl Node for Control {
 
     fn set_disk_free_limit(&self, limit: Limit) {
         self.alarms.set_disk_free_limit(limit, &*self.gauges);
+    }
+
+    fn certificates(&self) -> Vec<CertificateFile> {
+        let ends = self.tls.iter().flat_map(|tls| tls.ends());
+        let file = |Ends { setting, path, ends }| {
+            let path = path.display().to_string();
+            CertificateFile { setting, path, ends }
+        };
+        ends.map(file).collect()
     }
 
     fn stop(&self) {

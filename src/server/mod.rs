@@ -143,7 +143,7 @@ impl Server {
             attempts: Arc::default(),
             connections: Arc::default(),
         });
-        let control = control.listening(&listeners.plain, &listeners.secured, &management);
+        let control = control.listening(&listeners, &management);
         let control = Arc::new(control.watching(&reception.connections, &reception.attempts));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();

@@ -1,8 +1,8 @@
 //! A client's certificate: whom it names, in RabbitMQ's words, and which user that is.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::Path, time::Duration};
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::{
     certificate::Validity,
     extensions::GeneralName,
@@ -11,7 +11,10 @@ use x509_parser::{
 };
 
 use super::names;
-use crate::config::{AlternativeName, CertificateLogin, LoginFrom};
+use crate::{
+    config::{AlternativeName, CertificateLogin, LoginFrom},
+    model::Moment,
+};
 
 /// A client's certificate, after it was found good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +47,20 @@ impl PeerCertificate {
             subject,
         })
     }
+}
+
+/// When the certificates of a file end, with the words that RabbitMQ has for it. What cannot be read
+/// has no end.
+pub(super) fn ends(path: &Path) -> Vec<(Moment, String)> {
+    let certificates = CertificateDer::pem_file_iter(path).into_iter().flatten().flatten();
+    let end = |der: CertificateDer<'_>| {
+        let (_, parsed) = X509Certificate::from_der(&der).ok()?;
+        let end = parsed.validity().not_after;
+        let seconds = u64::try_from(end.timestamp()).unwrap_or_default();
+        let words = time(end).replace('T', " ").replace('Z', "");
+        Some((Moment::from_unix(Duration::from_secs(seconds)), words))
+    };
+    certificates.filter_map(end).collect()
 }
 
 /// Whether its time is over. What cannot be read has not expired.

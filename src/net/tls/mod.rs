@@ -10,6 +10,7 @@ mod verifier;
 
 use std::{
     fmt, io,
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -26,7 +27,7 @@ pub use self::{
     files::TlsError,
 };
 use self::{certificate::has_expired, files::Stamps};
-use crate::config;
+use crate::{config, model::Moment};
 
 /// Certificates and what else a handshake needs. The certificates may change while clients come;
 /// those who are there stay.
@@ -53,6 +54,16 @@ pub struct Secured {
     pub server_name: Option<String>,
     /// Present only if it was asked for and found good.
     pub certificate: Option<PeerCertificate>,
+}
+
+/// A file of certificates, and when they end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// `cacertfile` or `certfile`.
+    pub setting: &'static str,
+    pub path: PathBuf,
+    /// With the words that RabbitMQ has for it.
+    pub ends: Vec<(Moment, String)>,
 }
 
 /// Why a handshake has come to nothing.
@@ -110,6 +121,17 @@ impl Tls {
         if !is_same {
             let _the_log_says_why = self.reload();
         }
+    }
+
+    /// When the certificates end that clients are shown, and those by which clients are known, as
+    /// their files have it now.
+    pub fn ends(&self) -> Vec<Ends> {
+        let config::Tls { authorities, certificate, .. } = &self.settings;
+        let files = [("cacertfile", authorities), ("certfile", certificate)];
+        let files = files.into_iter().filter_map(|(setting, path)| Some((setting, path.clone()?)));
+        files
+            .map(|(setting, path)| Ends { setting, ends: certificate::ends(&path), path })
+            .collect()
     }
 
     /// Shakes hands with a client that has just connected.
