@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use super::{Managed, client};
-use crate::process::{Process, check_refused};
+use crate::process::{Process, check_refused, run};
 
 /// A folder of its own for each test.
 struct Folder(PathBuf);
@@ -169,4 +169,32 @@ fn connections_are_listed_and_closed() {
         assert_ne!(count, 0);
         read.extend(&octets[..count]);
     }
+}
+
+#[test]
+fn certificates_that_end_soon_are_told() {
+    let folder = Folder::new("certificates");
+    let certificates = folder.join("tls");
+    assert!(run(&["tls", "generate", &certificates, "--days", "10"]).status.success());
+    let file = |name: &str| format!("{certificates}/{name}.pem");
+    let config = format!(
+        "listeners.ssl.1 = 127.0.0.1:0\nssl_options.certfile = {}\nssl_options.keyfile = {}\n",
+        file("server_certificate"),
+        file("server_key")
+    );
+    fs::write(folder.join("conf"), config).unwrap();
+    let broker = Managed::start(&["--ephemeral", "--config", &folder.join("conf")]);
+    let path = "/api/health/checks/certificate-expiration";
+    assert_eq!(broker.get(&format!("{path}/1/weeks")), json!({ "status": "ok" }));
+    let failed = broker.check("GET", &format!("{path}/2/weeks"), "", 503).json();
+    assert_eq!(failed["reason"], "Certificates expiring");
+    let expired = &failed["expired"][0];
+    assert_eq!(
+        (&expired["protocol"], &expired["interface"]),
+        (&json!("amqp/ssl"), &json!("127.0.0.1"))
+    );
+    assert_eq!(expired["certfile"], file("server_certificate"));
+    assert_eq!(expired["certfile_expires_on"].as_array().map(Vec::len), Some(1));
+    broker.check("GET", &format!("{path}/x/weeks"), "", 400);
+    broker.check("GET", &format!("{path}/1/hours"), "", 400);
 }
