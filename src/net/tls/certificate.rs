@@ -49,8 +49,8 @@ impl PeerCertificate {
     }
 }
 
-/// When the certificates of a file end, with the words that RabbitMQ has for it. What cannot be read
-/// has no end.
+/// When the certificates of a file end, with the words that RabbitMQ has for it. What cannot be
+/// read has no end.
 pub(super) fn ends(path: &Path) -> Vec<(Moment, String)> {
     let certificates = CertificateDer::pem_file_iter(path).into_iter().flatten().flatten();
     let end = |der: CertificateDer<'_>| {
