@@ -161,7 +161,8 @@ fn name_of(destination: &Destination) -> &[u8] {
     }
 }
 
-fn to_json(home: &VirtualHostName, binding: &Binding) -> Value {
+/// What was bound, as definitions have it.
+pub(super) fn declared(home: &VirtualHostName, binding: &Binding) -> Value {
     let (kind, destination) = match &binding.destination {
         Destination::Queue(name) => ("queue", name.text()),
         Destination::Exchange(name) => ("exchange", name.text()),
@@ -173,8 +174,13 @@ fn to_json(home: &VirtualHostName, binding: &Binding) -> Value {
         "destination_type": kind,
         "routing_key": binding.routing_key.text(),
         "arguments": fields::table_to_json(binding.arguments.table()),
-        "properties_key": properties_key(binding),
     })
+}
+
+fn to_json(home: &VirtualHostName, binding: &Binding) -> Value {
+    let mut object = declared(home, binding);
+    object["properties_key"] = properties_key(binding).into();
+    object
 }
 
 /// The routing key as a form would have it, then, if there are arguments, 32 bits that tell them

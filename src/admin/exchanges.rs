@@ -109,8 +109,9 @@ fn find(
     call.broker().exchange(home, name).ok_or_else(Failure::not_there)
 }
 
-fn to_json(call: &Call, home: &VirtualHostName, record: &ExchangeRecord) -> Value {
-    let mut object = json!({
+/// What was declared, as definitions have it.
+pub(super) fn declared(home: &VirtualHostName, record: &ExchangeRecord) -> Value {
+    json!({
         "name": record.name.text(),
         "vhost": home.text(),
         "type": record.kind.as_str(),
@@ -118,7 +119,11 @@ fn to_json(call: &Call, home: &VirtualHostName, record: &ExchangeRecord) -> Valu
         "auto_delete": record.auto_delete,
         "internal": record.internal,
         "arguments": fields::table_to_json(&record.arguments),
-    });
+    })
+}
+
+fn to_json(call: &Call, home: &VirtualHostName, record: &ExchangeRecord) -> Value {
+    let mut object = declared(home, record);
     let view = call.broker().exchange_policy(home, &record.name);
     if let Some(policy) = view.and_then(|view| view.policy) {
         object["policy"] = policy.text().into();

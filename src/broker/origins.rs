@@ -12,10 +12,10 @@ use super::{
     BadFact, Broker, Permission, User,
     facts::{self, Fact, Rebuilt},
     hosted::Configuration,
-    topology::{QueueRecord, Topology},
+    topology::{Change, QueueRecord, Topology},
     virtual_host::VirtualHost,
 };
-use crate::model::{Batch, LogPosition, QueueId, ShortString, VirtualHostName};
+use crate::model::{Batch, LogPosition, QueueId, ShortString, VirtualHostName, VirtualHostOptions};
 
 /// The first of everything: what a node has that has nothing yet.
 #[derive(Clone, Debug)]
@@ -74,8 +74,10 @@ impl Broker {
             return LogPosition::default();
         }
         let Origins { virtual_host, user_name, user, permission } = origins;
+        let description = "Default virtual host".to_owned();
+        let options = Arc::new(VirtualHostOptions { description, ..VirtualHostOptions::default() });
         let facts = [
-            Fact::VirtualHost(virtual_host.clone(), Arc::default()),
+            Fact::VirtualHost(virtual_host.clone(), Arc::clone(&options)),
             Fact::User(user_name.clone(), user),
             Fact::Permission(user_name, virtual_host.clone(), permission),
         ];
@@ -83,7 +85,9 @@ impl Broker {
         facts.iter().for_each(|fact| fact.put(&mut batch));
         let position = facts::append(self.journal.as_deref(), &mut batch);
         facts.into_iter().for_each(|fact| self.directory.restore(fact));
-        self.restore_virtual_host(virtual_host.clone(), Topology::new(virtual_host));
+        let mut topology = Topology::new(virtual_host.clone());
+        topology.apply(&Change::Described(options));
+        self.restore_virtual_host(virtual_host, topology);
         position
     }
 

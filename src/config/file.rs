@@ -290,14 +290,15 @@ fn unquoted(value: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) fn applied(text: &str) -> Result<Config, String> {
+    let mut config = Config::default();
+    let applied = apply(text, &mut config);
+    applied.map(|()| config).map_err(|(line, fault)| format!("{line}: {fault}"))
+}
 
-    fn check(text: &str) -> Result<Config, String> {
-        let mut config = Config::default();
-        let applied = apply(text, &mut config);
-        applied.map(|()| config).map_err(|(line, fault)| format!("{line}: {fault}"))
-    }
+#[cfg(test)]
+mod tests {
+    use super::{applied as check, *};
 
     #[test]
     fn settings_are_read_and_the_rest_stays() {

@@ -223,14 +223,8 @@ fn name(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, file::apply};
+    use super::super::file::applied as check;
     use super::*;
-
-    fn check(text: &str) -> Result<Config, String> {
-        let mut config = Config::default();
-        let applied = apply(text, &mut config);
-        applied.map(|()| config).map_err(|(line, fault)| format!("{line}: {fault}"))
-    }
 
     #[test]
     fn the_options_of_a_rabbitmq_are_read() {

@@ -2,7 +2,7 @@
 
 use crate::{
     lapin_words::*,
-    lasting::{Ending, Lasting, wait_until},
+    lasting::{Lasting, stopped_and_killed, wait_until},
 };
 use lapin::{
     BasicProperties, Channel, ExchangeKind,
@@ -11,25 +11,6 @@ use lapin::{
 };
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Two tests of each story: the broker is stopped in it, or killed.
-macro_rules! stopped_and_killed {
-    ($($story:ident)*) => { $(
-        mod $story {
-            use super::{Ending, Lasting};
-
-            #[tokio::test]
-            async fn when_it_is_stopped() {
-                super::$story(Lasting::start(Ending::Stop)).await;
-            }
-
-            #[tokio::test]
-            async fn when_it_is_killed() {
-                super::$story(Lasting::start(Ending::Kill)).await;
-            }
-        }
-    )* };
-}
 
 stopped_and_killed! {
     delays_go_on_while_it_is_down

@@ -114,3 +114,24 @@ impl Drop for Lasting {
         }
     }
 }
+
+/// Two tests of each story: the broker is stopped in it, or killed.
+macro_rules! stopped_and_killed {
+    ($($story:ident)*) => { $(
+        mod $story {
+            use $crate::lasting::{Ending, Lasting};
+
+            #[tokio::test]
+            async fn when_it_is_stopped() {
+                super::$story(Lasting::start(Ending::Stop)).await;
+            }
+
+            #[tokio::test]
+            async fn when_it_is_killed() {
+                super::$story(Lasting::start(Ending::Kill)).await;
+            }
+        }
+    )* };
+}
+
+pub(crate) use stopped_and_killed;

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::{
-        call::Call, fields, parameters, permissions, policies, topic_permissions, users,
-        virtual_hosts,
+        bindings, call::Call, exchanges, fields, parameters, permissions, policies,
+        topic_permissions, users, virtual_hosts,
     },
-    broker::{Binding, Destination, ExchangeRecord, PolicyKind, QueueRecord},
+    broker::{Binding, Destination, PolicyKind, QueueRecord},
     model::VirtualHostName,
 };
 
@@ -68,7 +68,7 @@ fn in_homes(call: &Call, homes: &[VirtualHostName]) -> [(&'static str, Vec<Value
         parameters.1.extend(parameters::in_home(call, home));
         let all = broker.exchanges(home).unwrap_or_default();
         let own = all.iter().filter(|exchange| !exchange.name.starts_with(b"amq."));
-        exchanges.1.extend(own.map(|record| exchange(home, record)));
+        exchanges.1.extend(own.map(|record| exchanges::declared(home, record)));
         let all = broker.queue_records(home).unwrap_or_default();
         queues.1.extend(all.iter().filter_map(|record| queue(home, record)));
         let is_passing = |binding: &Binding| match &binding.destination {
@@ -79,21 +79,9 @@ fn in_homes(call: &Call, homes: &[VirtualHostName]) -> [(&'static str, Vec<Value
         };
         let all = broker.bindings(home).unwrap_or_default();
         let lasting = all.iter().filter(|binding| !is_passing(binding));
-        bindings.1.extend(lasting.map(|each| binding(home, each)));
+        bindings.1.extend(lasting.map(|each| bindings::declared(home, each)));
     }
     sections
-}
-
-fn exchange(home: &VirtualHostName, record: &ExchangeRecord) -> Value {
-    json!({
-        "name": record.name.text(),
-        "vhost": home.text(),
-        "type": record.kind.as_str(),
-        "durable": record.durable,
-        "auto_delete": record.auto_delete,
-        "internal": record.internal,
-        "arguments": fields::table_to_json(&record.arguments),
-    })
 }
 
 /// None for an exclusive one, which goes with its connection.
@@ -109,19 +97,4 @@ fn queue(home: &VirtualHostName, record: &QueueRecord) -> Option<Value> {
         "auto_delete": record.auto_delete,
         "arguments": fields::table_to_json(&record.arguments),
     }))
-}
-
-fn binding(home: &VirtualHostName, binding: &Binding) -> Value {
-    let (kind, destination) = match &binding.destination {
-        Destination::Queue(name) => ("queue", name.text()),
-        Destination::Exchange(name) => ("exchange", name.text()),
-    };
-    json!({
-        "source": binding.source.text(),
-        "vhost": home.text(),
-        "destination": destination,
-        "destination_type": kind,
-        "routing_key": binding.routing_key.text(),
-        "arguments": fields::table_to_json(binding.arguments.table()),
-    })
 }

@@ -116,7 +116,8 @@ fn users_and_virtual_hosts_that_were_added_stay() {
     node.broker.put_user(anna.clone(), guest(b"first"));
     node.broker.put_user(anna, guest(b"second"));
     node.broker.put_virtual_host(VirtualHostName::from_static("more"), options());
-    assert_eq!(node.broker.put_virtual_host(HOME, Default::default()), LogPosition(0));
+    let same = node.broker.virtual_host_options(&HOME).unwrap();
+    assert_eq!(node.broker.put_virtual_host(HOME, (*same).clone()), LogPosition(0));
     assert!(node.broker.delete_user(&GUEST) > Some(LogPosition(0)));
     assert_eq!(node.broker.delete_user(&GUEST), None);
     let restarted = node.restarted();
