@@ -9,7 +9,7 @@ use super::{StartError, entropy, journal::StoreJournal, recovery, storage};
 use crate::{
     broker::{Broker, Directory, Hashing, Journal, Origins, PasswordHash, Permission, Timer, User},
     config::Config,
-    model::{ShortString, VirtualHostName},
+    model::{FieldValue, Names, ShortString, VirtualHostName},
     net::Clock,
 };
 
@@ -22,7 +22,9 @@ pub(super) fn open_broker(
     clock: Clock,
 ) -> Result<(Arc<Broker>, Option<Arc<StoreJournal>>), StartError> {
     let Some(path) = &config.data_dir else {
-        return Ok((make_broker(config, timer)?, None));
+        let broker = make_broker(config, timer)?;
+        identify(&broker);
+        return Ok((broker, None));
     };
     let (store, recovered) = storage::open(path, config.recover)?;
     let journal = Arc::new(StoreJournal::new(store, recovered.last));
@@ -31,6 +33,7 @@ pub(super) fn open_broker(
     recovery::restore(&broker, recovered, clock.now())
         .map_err(|failure| unusable(path, failure))?;
     establish(&broker, config)?;
+    identify(&broker);
     Ok((Arc::new(broker), Some(journal)))
 }
 
@@ -78,6 +81,16 @@ fn establish(broker: &Broker, config: &Config) -> Result<(), StartError> {
         .map_err(|cause| StartError::DefaultPermissions { cause })?;
     broker.establish(Origins { virtual_host, user_name, user, permission });
     Ok(())
+}
+
+/// Gives the cluster an identity of its own, once for all. Tools find it among the parameters
+/// (RabbitMQ 3.10).
+fn identify(broker: &Broker) {
+    let name = ShortString::from_static("internal_cluster_id");
+    if broker.global_parameter(&name).is_none() {
+        let identity = Names::new(entropy::draw()).draw("rabbitmq-cluster-id-");
+        broker.set_global_parameter(name, FieldValue::LongString(identity.into()));
+    }
 }
 
 fn unusable(path: &Path, failure: recovery::Failure) -> StartError {
