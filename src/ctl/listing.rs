@@ -8,7 +8,7 @@ use super::{
     broker::Broker,
     command::{Call, Command, Section, columns_named},
     options::{Switch, Takes},
-    outcome::{Cell, Failure, Outcome, Rows},
+    outcome::{Cell, Failure, Outcome, Rows, UNAVAILABLE},
     place::path,
 };
 
@@ -38,7 +38,11 @@ pub(super) const COMMANDS: &[Command] = &[
         |_| vec!["Listing channels ...".to_owned()],
         |call, broker| {
             let usual = &["pid", "user", "consumer_count", "messages_unacknowledged"];
-            list(call, broker, &["channels"], usual, columns::of_channel)
+            let answer = broker.get(&path(&["channels"]))?;
+            if answer.is_missing() {
+                return Err(Failure::new(UNAVAILABLE, "this broker does not tell of its channels"));
+            }
+            Ok(rows(wanted(call, usual), &answer.list()?, columns::of_channel))
         },
     )
     .listing()
