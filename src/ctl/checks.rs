@@ -214,8 +214,8 @@ pub(super) fn listeners(overview: &Value) -> Vec<Value> {
 
 fn purpose(protocol: &str) -> &str {
     match protocol {
-        "amqp" => "AMQP 0-9-1 and AMQP 1.0",
-        "amqp/ssl" => "AMQP 0-9-1 and AMQP 1.0 over TLS",
+        "amqp" => "AMQP 0-9-1",
+        "amqp/ssl" => "AMQP 0-9-1 over TLS",
         "http" => "HTTP API",
         "https" => "HTTP API over TLS (HTTPS)",
         "http/prometheus" => "Prometheus exporter API over HTTP",
