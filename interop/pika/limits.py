@@ -4,6 +4,7 @@ The same program holds on RabbitMQ (`interop/oracle/rights`).
 """
 
 import sys
+import time
 
 from pika.exceptions import AMQPConnectionError, ChannelClosedByBroker, ConnectionClosedByBroker
 
@@ -13,6 +14,7 @@ AMQP, MANAGEMENT = sys.argv[1:3]
 HOST = "limits"
 USER = "mallory"
 LIMIT = 3
+RATE = 20
 
 
 def manage(method, path, body=None):
@@ -102,18 +104,42 @@ def queues():
     connection.close()
 
 
+def rates(path):
+    """A rate, which Leveret alone knows: a second's worth goes at once, and the rest as fast as it may."""
+    manage("PUT", f"{path}/max-message-rate", {"value": RATE})
+    connection = connect()
+    channel = connection.channel()
+    channel.confirm_delivery()
+    began = time.monotonic()
+    for _ in range(2 * RATE):
+        channel.basic_publish("amq.fanout", "", b"body")
+    took = time.monotonic() - began
+    manage("DELETE", f"{path}/max-message-rate")
+    began = time.monotonic()
+    for _ in range(10 * RATE):
+        channel.basic_publish("amq.fanout", "", b"body")
+    free = time.monotonic() - began
+    if took < 0.9 or free > 9:
+        FAULTS.append(f"{path}: {2 * RATE} messages at {RATE}/s took {took:.2f} s, ten times as many later {free:.2f} s")
+    connection.close()
+
+
 def main():
     manage("PUT", f"vhosts/{HOST}", {})
     manage("PUT", f"users/{USER}", {"password": USER, "tags": ""})
     manage("PUT", f"permissions/{HOST}/{USER}", {"configure": ".*", "write": ".*", "read": ".*"})
     with connect() as connection:
         parentheses = managed.version(connection) < (4, 0)
+        knows_rates = "leveret" in connection._impl.server_properties
     connections(f"user-limits/{USER}",
                 f"connection refused for user '{USER}': user connection limit ({LIMIT}) is reached")
     connections(f"vhost-limits/{HOST}",
                 f"access to vhost '{HOST}' refused for user '{USER}': connection limit ({LIMIT}) is reached")
     channels(parentheses)
     queues()
+    if knows_rates:
+        rates(f"user-limits/{USER}")
+        rates(f"vhost-limits/{HOST}")
     manage("DELETE", f"vhosts/{HOST}")
     manage("DELETE", f"users/{USER}")
     for fault in FAULTS:

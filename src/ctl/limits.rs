@@ -89,7 +89,9 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
 ];
 
-const USER_LIMITS: &[&str] = &["max-connections", "max-channels"];
+/// Two of RabbitMQ, and the rates, which Leveret alone knows.
+const USER_LIMITS: &[&str] =
+    &["max-connections", "max-channels", "max-message-rate", "max-byte-rate"];
 
 /// All at once, as the parameter that they are.
 fn set_vhost_limits(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failure> {
