@@ -1,6 +1,9 @@
 //! One request from its first line to its answer: route, sender, body, handler, durability.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -45,7 +48,7 @@ const DISK_PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// The extension [`Peer`] of a request says who sends it; without it, it comes from elsewhere.
 pub fn router(node: Arc<dyn Node>) -> Router {
-    let gate = Gate { node, large_bodies: Semaphore::new(LARGE_BODIES) };
+    let gate = Gate { node, large_bodies: Semaphore::new(LARGE_BODIES), setting: Mutex::default() };
     Router::new().fallback(answer).with_state(Arc::new(gate))
 }
 
@@ -54,6 +57,8 @@ pub fn router(node: Arc<dyn Node>) -> Router {
 struct Gate {
     node: Arc<dyn Node>,
     large_bodies: Semaphore,
+    /// Held by who sets something: it is often read, changed and written back.
+    setting: Mutex<()>,
 }
 
 /// A request whose route is known.
@@ -92,8 +97,11 @@ async fn answer(State(gate): State<Arc<Gate>>, request: Request<HttpBody>) -> Re
     let Matched { operation, parts, query } = matched;
     let node = Arc::clone(&gate.node);
     let call = Call { node, operator, peer, parts, query, headers: head.headers, body };
-    let answered =
-        unhurried(move || (operation.handler)(&call).and_then(|reply| call.finish(reply)));
+    let shared = Arc::clone(&gate);
+    let answered = unhurried(move || {
+        let _alone = operation.is_setting().then(|| shared.setting());
+        (operation.handler)(&call).and_then(|reply| call.finish(reply))
+    });
     match answered.await {
         Ok(reply) => gate.promise(reply).await,
         Err(failure) => failed(&failure),
@@ -147,6 +155,10 @@ async fn unhurried<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 }
 
 impl Gate {
+    fn setting(&self) -> MutexGuard<'_, ()> {
+        self.setting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn read(&self, body: HttpBody) -> Result<Bytes, Failure> {
         use axum::body::HttpBody as _;
         if body.is_end_stream() {

@@ -45,6 +45,13 @@ pub(super) struct Operation {
     pub(super) handler: Handler,
 }
 
+impl Operation {
+    /// Whether it changes what is set for users, virtual hosts and the like.
+    pub(super) fn is_setting(&self) -> bool {
+        self.verb != Verb::Get && matches!(self.role, Role::Administrator | Role::Policymaker)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Get,
