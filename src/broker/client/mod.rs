@@ -164,6 +164,7 @@ impl Client {
             channels: 0,
         };
         let (of_user, of_home) = self.broker.presence.enter(self.id, present, room)?;
+        // Looked for again: who deletes it, or the user, closes those who are present by then.
         let entered = self.find_home(name);
         if entered.is_err() {
             self.broker.presence.leave(self.id);
