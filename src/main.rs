@@ -5,10 +5,10 @@ mod store_command;
 mod tls_command;
 
 use std::{
-    env,
+    env, fs,
     io::{self, Write},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -65,6 +65,7 @@ fn administer(program: &str, tool: ctl::Tool, words: &[String]) -> ExitCode {
 fn serve_until_told(config: &Config) -> Result<(), String> {
     start_logging(&config.log)?;
     allow_many_connections();
+    let _pid_file = PidFile::write()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -94,6 +95,33 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
     });
     runtime.shutdown_timeout(Duration::ZERO);
     served
+}
+
+/// The file that `RABBITMQ_PID_FILE` names: scripts wait for it with `rabbitmqctl wait`. It goes with
+/// the process (RabbitMQ 3.10).
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write() -> Result<Option<Self>, String> {
+        let Some(path) = env::var_os("RABBITMQ_PID_FILE").filter(|path| !path.is_empty()) else {
+            return Ok(None);
+        };
+        let path = PathBuf::from(path);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&path, format!("{}\n", std::process::id())))
+            .map_err(|error| {
+                format!("cannot write RABBITMQ_PID_FILE {}: {error}", path.display())
+            })?;
+        Ok(Some(Self(path)))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _it_may_be_gone = fs::remove_file(&self.0);
+    }
 }
 
 /// Reads the certificates again at each SIGHUP.

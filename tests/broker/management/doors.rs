@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use super::{Managed, client};
-use crate::process::{Process, check_refused, run};
+use crate::process::{Process, check_refused, leveret, run};
 
 /// A folder of its own for each test.
 struct Folder(PathBuf);
@@ -197,4 +197,21 @@ fn certificates_that_end_soon_are_told() {
     assert_eq!(expired["certfile_expires_on"].as_array().map(Vec::len), Some(1));
     broker.check("GET", &format!("{path}/x/weeks"), "", 400);
     broker.check("GET", &format!("{path}/1/hours"), "", 400);
+}
+
+#[test]
+fn who_waits_for_the_pid_file_goes_on_when_the_broker_serves() {
+    let folder = Folder::new("pid");
+    let (data, pid_file) = (folder.join("data"), folder.join("run/broker.pid"));
+    let arguments = ["--data-dir", &data, "--listen", "127.0.0.1:0", "--management", "none"];
+    let mut command = leveret(&arguments);
+    let mut broker = Process::spawn(command.env("RABBITMQ_PID_FILE", &pid_file));
+    let wait = ["ctl", "--data-dir", &data, "wait", &pid_file, "--timeout", "60"];
+    let waited = run(&wait);
+    assert!(waited.status.success(), "{waited:?}");
+    assert_eq!(fs::read_to_string(&pid_file).unwrap().trim(), broker.id().to_string());
+    let stopped = run(&["ctl", "--data-dir", &data, "stop", &pid_file]);
+    assert!(stopped.status.success(), "{stopped:?}");
+    assert!(broker.wait().success());
+    assert!(!Path::new(&pid_file).exists());
 }
