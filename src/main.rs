@@ -97,8 +97,8 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
     served
 }
 
-/// The file that `RABBITMQ_PID_FILE` names: scripts wait for it with `rabbitmqctl wait`. It goes with
-/// the process (RabbitMQ 3.10).
+/// The file that `RABBITMQ_PID_FILE` names: scripts wait for it with `rabbitmqctl wait`. It goes
+/// with the process (RabbitMQ 3.10).
 struct PidFile(PathBuf);
 
 impl PidFile {

@@ -126,7 +126,7 @@ fn limits_of_the_node_are_set_while_it_runs() {
 #[test]
 fn the_environment_names_the_first_user() {
     let arguments = ["--ephemeral", "--listen", "127.0.0.1:0", "--management", "127.0.0.1:0"];
-    let mut command = crate::process::leveret(&arguments);
+    let mut command = leveret(&arguments);
     let variables = [("USER", "anna"), ("PASS", "secret"), ("VHOST", "shop")];
     command.envs(variables.map(|(name, value)| (format!("RABBITMQ_DEFAULT_{name}"), value)));
     let process = Process::spawn(&mut command);
