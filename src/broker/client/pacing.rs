@@ -81,8 +81,7 @@ impl Client {
     #[inline]
     fn learn_rates(&mut self) {
         let (Some(home), Some(pacing)) = (&self.home, &mut self.pacing) else { return };
-        let version =
-            RouteVersion { topology: home.version(), rights: self.broker.authority.version() };
+        let version = RouteVersion::now(home, &self.broker);
         if pacing.version == version {
             return;
         }

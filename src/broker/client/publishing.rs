@@ -164,10 +164,7 @@ impl Client {
         let Publication { channel, message, mandatory, confirm, .. } = publication;
         let view = PropertyView::of(message.properties());
         let is_plain = view.is_ok_and(|view| view.headers.is_none());
-        let version = RouteVersion {
-            topology: self.home().version(),
-            rights: self.broker.authority.version(),
-        };
+        let version = RouteVersion::now(self.home(), &self.broker);
         let cached = if is_plain { self.routes.find(&message, version) } else { None };
         if cached.is_none() {
             self.may_with_exchange(Right::Write, message.exchange())?;

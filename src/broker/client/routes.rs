@@ -3,8 +3,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::super::hosted::Hosted;
-use crate::model::{Message, QueueId};
+use crate::{
+    broker::{Broker, hosted::Hosted, virtual_host::VirtualHost},
+    model::{Message, QueueId},
+};
 
 /// Where messages of one address go.
 #[derive(Debug, Default)]
@@ -34,6 +36,11 @@ pub(super) struct RouteVersion {
 }
 
 impl RouteVersion {
+    /// The version of a route that is looked up now.
+    pub(super) fn now(home: &VirtualHost, broker: &Broker) -> Self {
+        Self { topology: home.version(), rights: broker.authority.version() }
+    }
+
     /// The version of what was never looked up.
     pub(super) const UNKNOWN: Self = Self { topology: u64::MAX, rights: u64::MAX };
 }

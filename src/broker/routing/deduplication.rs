@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{
     circumstances::{Circumstances, Claim},
     headers::Headers,
-    targets::{Basis, Found, Target, Targets},
+    targets::{Basis, Found, Targets},
 };
 use crate::model::{
     FieldTable, FieldValue, Message, PropertyView, QueueId, ShortString,
@@ -28,14 +28,6 @@ pub(super) struct Deduplication {
 }
 
 impl Deduplication {
-    pub(super) fn add(&mut self, target: Target) {
-        self.targets.add(target);
-    }
-
-    pub(super) fn remove(&mut self, target: Target) {
-        self.targets.remove(target);
-    }
-
     pub(super) fn find(
         &self,
         message: &Message,

@@ -2,7 +2,7 @@
 
 use super::{
     headers::Headers,
-    targets::{Basis, Found, Target, Targets},
+    targets::{Basis, Found, Targets},
 };
 use crate::model::{FieldValue, Message, QueueId};
 
@@ -16,14 +16,6 @@ pub(super) struct RecentHistory {
 }
 
 impl RecentHistory {
-    pub(super) fn add(&mut self, target: Target) {
-        self.targets.add(target);
-    }
-
-    pub(super) fn remove(&mut self, target: Target) {
-        self.targets.remove(target);
-    }
-
     pub(super) fn find(
         &self,
         message: &Message,

@@ -75,8 +75,8 @@ impl Router {
             Self::Headers(matchers) => matchers.add(&binding.arguments, target),
             Self::ConsistentHash(weights) => weights.add(binding, target),
             Self::ModulusHash(choices) | Self::Random(choices) => choices.add(binding, target),
-            Self::RecentHistory(history) => history.add(target),
-            Self::Deduplication(deduplication) => deduplication.add(target),
+            Self::RecentHistory(history) => history.targets.add(target),
+            Self::Deduplication(deduplication) => deduplication.targets.add(target),
             Self::Delayed(_, rule) => rule.add(binding, target),
         }
     }
@@ -96,8 +96,8 @@ impl Router {
             Self::Headers(matchers) => matchers.remove(&binding.arguments, target),
             Self::ConsistentHash(weights) => weights.remove(binding),
             Self::ModulusHash(choices) | Self::Random(choices) => choices.remove(binding),
-            Self::RecentHistory(history) => history.remove(target),
-            Self::Deduplication(deduplication) => deduplication.remove(target),
+            Self::RecentHistory(history) => history.targets.remove(target),
+            Self::Deduplication(deduplication) => deduplication.targets.remove(target),
             Self::Delayed(_, rule) => rule.remove(binding, target),
         }
     }
