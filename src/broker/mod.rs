@@ -7,6 +7,7 @@
 
 mod access;
 mod administration;
+mod agreement;
 mod annexes;
 mod client;
 mod courier;
@@ -25,6 +26,7 @@ pub mod queue;
 #[cfg(test)]
 mod random;
 mod recovery;
+mod remote;
 pub mod routing;
 mod schedule;
 #[cfg(test)]
@@ -43,6 +45,7 @@ use dashmap::DashMap;
 pub use self::{
     access::{Authority, Directory, Hashing, PasswordHash, Permission, TopicPermission, User},
     administration::{ConnectionView, Missing, PermissionView, TopicPermissionView, Totals},
+    agreement::Unreadable,
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     facts::BadFact,
     origins::Origins,
@@ -51,15 +54,18 @@ pub use self::{
         ApplyTo, MissingPolicy, Policy, PolicyDraft, PolicyFault, PolicyFaults, PolicyKind,
         PolicyView,
     },
-    ports::{Journal, Outbox, Timer},
+    ports::{Agreed, Agreement, Job, Journal, Outbox, Timer},
     recovery::{Backlog, Restoring},
     routing::{Binding, Destination},
     schedule::Schedule,
-    topology::{ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord},
+    topology::{
+        ExchangeDeclaration, ExchangeRecord, LiveNode, Nodes, QueueDeclaration, QueueRecord,
+    },
     views::{ConsumerView, QueueView, Subscriber},
 };
 
 use self::{
+    agreement::Cluster,
     courier::{Cause, Courier, Letter},
     dead_letter::Buried,
     hosted::{Aftermath, Counts, Fate, Hosted, Surroundings, Taken, Together},
@@ -98,6 +104,8 @@ pub struct Broker {
     timer: Arc<dyn Timer>,
     /// Absent: nothing survives the broker.
     journal: Option<Arc<dyn Journal>>,
+    /// Absent: this node is all there is.
+    cluster: Option<Cluster>,
     courier: Courier,
     replies: client::ReplyRegistry,
     /// Memory is short: messages that must wait are written, transient ones too.
@@ -125,6 +133,7 @@ impl Broker {
             parameters: Parameters::default(),
             timer,
             journal,
+            cluster: None,
             courier: Courier::default(),
             replies: client::ReplyRegistry::default(),
             saves_memory: Arc::default(),

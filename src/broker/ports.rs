@@ -1,11 +1,14 @@
-//! What the broker asks of the world: a way into each connection, a clock that wakes queues, and a
-//! journal of what must survive a crash.
+//! What the broker asks of the world: a way into each connection, a clock that wakes queues, a
+//! journal of what must survive a crash, and the other nodes' agreement.
 
 use std::fmt::Debug;
 
 use bytes::Bytes;
 
-use crate::model::{Batch, ConsumerId, Delivery, LogPosition, Moment, Position, QueueId};
+use super::topology::Nodes;
+use crate::model::{
+    Batch, ConsumerId, Delivery, LogPosition, Moment, Position, QueueId, Refusal, VirtualHostName,
+};
 
 /// The way into one connection, from anywhere. Called under a queue's lock, so it must not block.
 pub trait Outbox: Debug + Send + Sync {
@@ -50,4 +53,37 @@ pub trait Journal: Debug + Send + Sync {
     /// Messages of a queue that have moved out of the journal, from `from` on, in order: some, but
     /// not all of them. Empty when there are no more; `None` when they cannot be read.
     fn read(&self, queue: QueueId, from: Position) -> Option<Vec<(Position, Bytes)>>;
+}
+
+/// How the nodes of a cluster agree on what all of them must know.
+pub trait Agreement: Debug + Send + Sync {
+    /// Has every node apply the command ([`super::Broker::apply_agreed`]), and says what came of it
+    /// once this one has. Blocks its thread; never called under a lock.
+    ///
+    /// # Errors
+    /// [`Refusal::NoQuorum`] when no majority has agreed in time. The command may be applied later
+    /// for all that.
+    fn agree(&self, command: Vec<u8>) -> Result<Agreed, Refusal>;
+
+    /// Has [`super::Broker::perform`] called with the job soon, on a thread that may block, until
+    /// it succeeds. Must not block: it is called from timers, and with connections that end.
+    fn later(&self, job: Job);
+
+    /// The nodes that are there, for a queue to be placed on. Must not block.
+    fn nodes(&self) -> Nodes;
+}
+
+/// What came of a command that was agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreed {
+    Done,
+    /// It was decided on what has changed since: nothing has happened, on any node.
+    Void,
+}
+
+/// What is to be agreed on by and by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// A queue's life is over: it is to leave the topology.
+    RemoveQueue { home: VirtualHostName, id: QueueId },
 }

@@ -18,14 +18,19 @@ macro_rules! identity {
 }
 
 identity! {
-    /// One client's connection; unique for the life of the node, never reused.
+    /// A node of a cluster; 0 is a node without a cluster. Never reused within its cluster.
+    NodeNumber(u32);
+
+    /// One client's connection; unique in the cluster for the life of its node, never reused. Its
+    /// node's number is in its high bits.
     ConnectionId(u64);
 
     /// The channel's number within its connection, chosen by the client; 0 is the connection
     /// itself.
     ChannelNumber(u16);
 
-    /// One queue of the node; a queue declared again under the same name is another queue.
+    /// One queue of the cluster; a queue declared again under the same name is another queue. The
+    /// number of the node that it was declared on is in its high bits.
     QueueId(u64);
 
     /// The place of a message in its queue, in the order of arrival; never reused.
@@ -40,7 +45,34 @@ impl LogPosition {
     pub const NEVER: Self = Self(u64::MAX);
 }
 
+impl NodeNumber {
+    /// The greatest number of a node: it has 22 bits in what is numbered on it.
+    pub const MAX: Self = Self((1 << 22) - 1);
+
+    /// What this node numbers begins above this number, and counts up for 40 bits.
+    pub const fn base(self) -> u64 {
+        (self.0 as u64) << COUNTED
+    }
+
+    /// The node on which this was numbered.
+    const fn of(number: u64) -> Self {
+        Self(((number & !SPILLED) >> COUNTED) as u32)
+    }
+}
+
+impl ConnectionId {
+    /// The node that the connection was made to.
+    pub const fn node(self) -> NodeNumber {
+        NodeNumber::of(self.0)
+    }
+}
+
 impl QueueId {
+    /// The node that the queue was declared on.
+    pub const fn node(self) -> NodeNumber {
+        NodeNumber::of(self.0)
+    }
+
     /// The number under which those of the queue's messages are stored that were written to save
     /// memory only: they do not survive a restart.
     pub const fn spilled(self) -> Self {
@@ -59,6 +91,9 @@ impl QueueId {
 }
 
 const SPILLED: u64 = 1 << 63;
+
+/// So many low bits of a number count what its node has numbered.
+const COUNTED: u32 = 40;
 
 /// One consumer, unique for the life of the node: its connection, and a serial number therein.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

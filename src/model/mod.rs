@@ -15,6 +15,7 @@ mod name;
 mod naming;
 pub mod octets;
 mod options;
+mod placement;
 mod properties;
 mod ranges;
 mod refusal;
@@ -26,7 +27,9 @@ pub use batch::{Batch, Entries, Entry, Meaningless, Spans, Targets, entries};
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;
 pub use history::{Death, DeathReason, History, Place};
-pub use identity::{ChannelNumber, ConnectionId, ConsumerId, LogPosition, Position, QueueId};
+pub use identity::{
+    ChannelNumber, ConnectionId, ConsumerId, LogPosition, NodeNumber, Position, QueueId,
+};
 pub use malformed::Malformed;
 pub use message::{
     Confirmed, DELIVERY_OVERHEAD, Delivery, Message, Outcome, PACKED_BODY_LIMIT, Publication,
@@ -42,6 +45,7 @@ pub use options::{
     ConsumerOptions, DeadLetterOptions, ExchangeOptions, Overflow, QueueKind, QueueOptions,
     Selection, VirtualHostOptions,
 };
+pub use placement::Placement;
 pub use properties::{Properties, PropertyView, TableOctets};
 pub use ranges::{PositionRange, Ranges};
 pub use refusal::{

@@ -105,6 +105,8 @@ pub enum Refusal {
     PartialTransaction,
     /// What must survive a crash could not be written.
     NotKept { cause: String },
+    /// No majority of the cluster's nodes has agreed to it in time: it may still happen.
+    NoQuorum,
     /// No such virtual host.
     VirtualHostNotFound(VirtualHostName),
     /// The user name and password, or what stands for them, were not accepted.

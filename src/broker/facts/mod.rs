@@ -27,8 +27,8 @@ use super::{
     topology::{self, ExchangeRecord, QueueRecord},
 };
 use crate::model::{
-    Batch, ExchangeName, ExchangeOptions, FieldTable, FieldValue, LogPosition, QueueId, QueueName,
-    QueueOptions, ShortString, VirtualHostName, VirtualHostOptions,
+    Batch, ExchangeName, ExchangeOptions, FieldTable, FieldValue, LogPosition, Placement, QueueId,
+    QueueName, QueueOptions, ShortString, VirtualHostName, VirtualHostOptions,
     compact::{Reader, put_octets, put_varint},
     octets::{Field, Writer},
 };
@@ -246,6 +246,7 @@ fn read_queue(
         arguments,
         options,
         annex: None,
+        placement: Placement::default(),
     })
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::{
     broker::routing::{self, Binding, Destination, ExchangeKind, Plan},
     model::{
-        BindingFault, ConnectionId, ExchangeName, ExchangeOptions, FieldTable, Limit, QueueId,
-        QueueKind, QueueOptions, Refusal, ShortString,
+        BindingFault, ConnectionId, ExchangeName, ExchangeOptions, FieldTable, Limit, Placement,
+        QueueId, QueueKind, QueueOptions, Refusal, ShortString,
     },
 };
 
@@ -120,6 +120,7 @@ impl Topology {
             arguments,
             options,
             annex: None,
+            placement: Placement::default(),
         })))
     }
 

@@ -53,6 +53,11 @@ impl Governed {
         self.exchanges.remove(name);
     }
 
+    /// The policies that hold for a queue that is about to be declared.
+    pub(super) fn rules_of_new(&self, queue: &QueueRecord) -> Rules {
+        self.policies.for_queue(&queue.name, queue.options.kind)
+    }
+
     /// Finds what holds for a queue, and gives the options that hold now, if others held before.
     pub(super) fn govern_queue(&mut self, queue: &QueueRecord) -> Option<QueueOptions> {
         let rules = self.policies.for_queue(&queue.name, queue.options.kind);
@@ -98,10 +103,7 @@ impl Topology {
             None if queue.annex.is_some() || self.queues.contains_key(&queue.id) => {
                 queue.options.clone()
             }
-            None => {
-                let rules = self.governed.policies.for_queue(&queue.name, queue.options.kind);
-                rules.queue(&queue.options, &queue.arguments)
-            }
+            None => self.governed.rules_of_new(queue).queue(&queue.options, &queue.arguments),
         }
     }
 

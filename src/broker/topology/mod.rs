@@ -8,6 +8,7 @@ mod declaring;
 mod equivalence;
 mod facts;
 mod governed;
+mod placement;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use change::Change;
 pub use declaring::Declared;
 use governed::Governed;
 pub(super) use governed::Reconfigured;
+pub use placement::{LiveNode, Nodes};
 pub use record::{Annex, ExchangeDeclaration, ExchangeRecord, QueueDeclaration, QueueRecord};
 pub(super) use record::{exchange_resource, queue_resource};
 

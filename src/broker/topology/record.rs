@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::{
     broker::routing::{AnnexPlan, ExchangeKind, Plan},
     model::{
-        ConnectionId, ExchangeName, ExchangeOptions, FieldTable, QueueId, QueueKind, QueueName,
-        QueueOptions, Resource, ResourceKind, ShortString, VirtualHostName,
+        ConnectionId, ExchangeName, ExchangeOptions, FieldTable, Placement, QueueId, QueueKind,
+        QueueName, QueueOptions, Resource, ResourceKind, ShortString, VirtualHostName,
     },
 };
 
@@ -66,6 +66,7 @@ impl ExchangeRecord {
                 arguments: FieldTable::default(),
                 options: QueueOptions::default(),
                 annex: Some(Annex { exchange: self.name.clone(), plan }),
+                placement: Placement::default(),
             })
         })
     }
@@ -105,6 +106,8 @@ pub struct QueueRecord {
     pub options: QueueOptions,
     /// It is none that clients see, but what an exchange keeps.
     pub annex: Option<Annex>,
+    /// Where in the cluster it lives. What an exchange keeps is on every node.
+    pub placement: Placement,
 }
 
 /// What makes a queue the annex of an exchange.

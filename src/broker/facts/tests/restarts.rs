@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     broker::{Restoring, topology::Declared},
-    model::{ChannelNumber, Message, Publication},
+    model::{ChannelNumber, Message, Placement, Publication},
 };
 
 #[test]
@@ -240,6 +240,7 @@ fn a_fact_that_contradicts_others_is_refused() {
         arguments,
         options: QueueOptions::default(),
         annex: None,
+        placement: Placement::default(),
     };
     let with_queue = |id, arguments| with(&Fact::Queue(HOME, Arc::new(record(id, arguments))));
     let refused =

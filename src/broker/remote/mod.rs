@@ -1,0 +1,65 @@
+//! Queues and where they live: hosted here, or somewhere else in the cluster.
+
+use std::sync::Arc;
+
+use super::{
+    Broker,
+    hosted::{Counts, Hosted},
+    origins::RestoredQueue,
+    queue::Restored,
+    topology::QueueRecord,
+};
+use crate::model::{Batch, Moment};
+
+impl Broker {
+    /// Gives a queue its place when its declaration is applied, when the node starts again, or when
+    /// another node's state is installed: hosts it when its one copy is here. What an exchange
+    /// keeps has a place on every node.
+    ///
+    /// Its topology may be locked, and does not have the queue yet: this must not wait.
+    pub(super) fn place(&self, queue: RestoredQueue, contents: Restored, now: Moment) {
+        let RestoredQueue { record, home, configuration } = queue;
+        if record.annex.is_none() && !self.is_home_of(&record) {
+            return;
+        }
+        // What an exchange keeps in memory only is not written to save memory either.
+        let is_written = record.durable || record.annex.is_none();
+        let journal = self.journal.clone().filter(|_| is_written);
+        let hosted = Hosted::new(record, home, configuration, now);
+        self.host(&Arc::new(hosted.kept_in(journal, contents)));
+    }
+
+    /// Whether the queue's one copy is on this node.
+    pub(super) fn is_home_of(&self, record: &QueueRecord) -> bool {
+        !record.placement.is_mirrored() && record.placement.home == self.node()
+    }
+
+    /// Takes a queue's place away once it has left its topology, which is not locked.
+    pub(super) fn displace(&self, record: &QueueRecord, now: Moment) {
+        let Some(hosted) = self.queue(record.id) else { return };
+        let (_, aftermath) = hosted.end(|_| Ok(()), self.around(now));
+        if aftermath.deaths {
+            self.courier.carry(self, now);
+        }
+        self.take_place(&hosted);
+    }
+
+    /// What is in a queue that does not live here.
+    pub(super) fn counts_elsewhere(&self, _record: &QueueRecord) -> Counts {
+        Counts::default()
+    }
+
+    /// Nothing is left of a queue whose life is over.
+    pub(super) fn take_place(&self, hosted: &Hosted) {
+        let id = hosted.record.id;
+        if let Some(journal) = &self.journal
+            && hosted.has_spilled()
+        {
+            let mut batch = Batch::default();
+            batch.forget(id.spilled());
+            journal.append(&mut batch);
+        }
+        self.queues.remove(&id);
+        self.timer.forget(id);
+    }
+}
