@@ -54,8 +54,9 @@ pub use self::{
         ApplyTo, MissingPolicy, Policy, PolicyDraft, PolicyFault, PolicyFaults, PolicyKind,
         PolicyView,
     },
-    ports::{Agreed, Agreement, Job, Journal, Outbox, Timer},
+    ports::{Agreed, Agreement, Fellows, Job, Journal, Outbox, Timer},
     recovery::{Backlog, Restoring},
+    remote::Parcel,
     routing::{Binding, Destination},
     schedule::Schedule,
     topology::{
@@ -72,6 +73,7 @@ use self::{
     parameters::Parameters,
     presence::Presence,
     queue::{Arrival, Command, Kept, Subscription},
+    remote::Fellowship,
     virtual_host::VirtualHost,
 };
 use crate::model::{
@@ -106,6 +108,8 @@ pub struct Broker {
     journal: Option<Arc<dyn Journal>>,
     /// Absent: this node is all there is.
     cluster: Option<Cluster>,
+    /// Absent: no queue is anywhere else.
+    fellowship: Option<Fellowship>,
     courier: Courier,
     replies: client::ReplyRegistry,
     /// Memory is short: messages that must wait are written, transient ones too.
@@ -134,6 +138,7 @@ impl Broker {
             timer,
             journal,
             cluster: None,
+            fellowship: None,
             courier: Courier::default(),
             replies: client::ReplyRegistry::default(),
             saves_memory: Arc::default(),
@@ -173,7 +178,10 @@ impl Broker {
 
     /// Wakes a queue at a moment it asked for.
     pub fn wake(&self, queue: QueueId, now: Moment) {
-        self.command(queue, Command::Tick, now);
+        match self.remote(queue) {
+            Some(remote) => self.command_remote(&remote, Command::Tick, now),
+            None => self.command(queue, Command::Tick, now),
+        }
     }
 
     /// Messages of a queue below a position can be read from disk now, and may leave memory.
@@ -181,6 +189,8 @@ impl Broker {
         let kept = if queue.is_spilled() { Kept::Spilled } else { Kept::Durable };
         if let Some(hosted) = self.queue(queue.base()) {
             hosted.moved(kept, below);
+        } else {
+            self.moved_in_replica(queue, below);
         }
     }
 
@@ -210,6 +220,8 @@ impl Broker {
         if let Some(hosted) = self.queue(queue) {
             let aftermath = hosted.command(command, self.around(now));
             self.see_to(&hosted, aftermath, now);
+        } else if let Some(remote) = self.remote(queue) {
+            self.command_remote(&remote, command, now);
         }
     }
 
@@ -332,17 +344,19 @@ impl Broker {
     /// Routes one letter to the queues it reaches. What dies of it in turn waits in the bag of the
     /// courier, who is under way.
     fn deliver_letter(&self, letter: &Letter, now: Moment) {
-        let (arrival, queues) = match &letter.cause {
+        let (arrival, ids) = match &letter.cause {
             Cause::Death(reason, way) => {
                 let name = &letter.queue.name;
                 let buried = dead_letter::bury(&letter.message, *reason, name, way, now);
                 let start = buried.message.exchange();
-                let mut queues = self.reached(letter, start, &buried, now);
-                queues.retain(|hosted| {
-                    let is_annex = hosted.record.annex.is_some();
-                    is_annex || !dead_letter::is_cycle(&buried.message, &hosted.record.name)
+                let mut ids = self.reached(letter, start, &buried, now);
+                let topology = letter.home.topology();
+                ids.retain(|id| {
+                    let record = topology.queue(*id);
+                    record.is_none_or(|it| !dead_letter::is_cycle(&buried.message, &it.name))
                 });
-                (arrival(buried.message), queues)
+                drop(topology);
+                (arrival(buried.message), ids)
             }
             Cause::Due => {
                 let Some(annex) = &letter.queue.annex else { return };
@@ -352,10 +366,16 @@ impl Broker {
                 // Deleted meanwhile, or declared anew: the messages of the old one are gone.
                 let is_there = letter.home.topology().has_annex(&annex.exchange, letter.queue.id);
                 let start: &[u8] = if is_there { &annex.exchange } else { return };
-                let queues = self.reached(letter, start, &due, now);
-                (annexes::anew(due.message), queues)
+                let ids = self.reached(letter, start, &due, now);
+                (annexes::anew(due.message), ids)
             }
         };
+        let (queues, remotes) = self.find_all(&ids);
+        let is_far =
+            self.queue(letter.queue.id).is_none() && self.remote(letter.queue.id).is_some();
+        if is_far || !remotes.is_empty() {
+            return self.deliver_far(letter, &arrival, &ids, now);
+        }
         let mut together = Together::lock(&queues, self.journal.as_ref(), self.around(now));
         together.enqueue(arrival, |_| true, now);
         // One record: a crash neither loses the letter nor leaves it in both places.
@@ -369,12 +389,11 @@ impl Broker {
         start: &[u8],
         Buried { message, further_keys }: &Buried,
         now: Moment,
-    ) -> Vec<Arc<Hosted>> {
+    ) -> Vec<QueueId> {
         let mut ids = Vec::new();
         let topology = letter.home.topology();
         self.find_way(&topology, (start, message), further_keys, now, &mut ids);
-        drop(topology);
-        self.queues(&ids)
+        ids
     }
 
     /// Does what a queue asked for beyond its own lock. What died in a queue is carried before the

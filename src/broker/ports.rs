@@ -5,9 +5,10 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 
-use super::topology::Nodes;
+use super::{remote::Parcel, topology::Nodes};
 use crate::model::{
-    Batch, ConsumerId, Delivery, LogPosition, Moment, Position, QueueId, Refusal, VirtualHostName,
+    Batch, ConsumerId, Decided, Delivery, LogPosition, Moment, NodeNumber, Position, QueueId,
+    Refusal, VirtualHostName,
 };
 
 /// The way into one connection, from anywhere. Called under a queue's lock, so it must not block.
@@ -17,6 +18,9 @@ pub trait Outbox: Debug + Send + Sync {
 
     /// Tells that a consumer is gone because its queue is.
     fn consumer_cancelled(&self, consumer: ConsumerId);
+
+    /// Tells what became of publications, and leaves `decided` empty.
+    fn decided(&self, decided: &mut Vec<Decided>);
 
     /// The connection must end, for this reason.
     fn close(&self, reason: String);
@@ -86,4 +90,24 @@ pub enum Agreed {
 pub enum Job {
     /// A queue's life is over: it is to leave the topology.
     RemoveQueue { home: VirtualHostName, id: QueueId },
+}
+
+/// The other nodes, as a queue's replicas and its far clients need them. Called under queues'
+/// locks but for [`Self::wait`], so nothing else may block.
+pub trait Fellows: Debug + Send + Sync {
+    /// Sends to another node, in order; after something was lost the node is said to be down.
+    fn send(&self, to: NodeNumber, parcel: Parcel);
+
+    /// The leader of a group here has something that its group must agree on; soon if it can wait.
+    fn has_work(&self, group: QueueId, can_wait: bool);
+
+    /// Blocks until `is_done`, which is asked again after every [`Self::notify`]. False: that took
+    /// too long.
+    fn wait(&self, is_done: &mut dyn FnMut() -> bool) -> bool;
+
+    /// What a node is called, wherever it is.
+    fn name_of(&self, node: NodeNumber) -> String;
+
+    /// Something has come that somebody may wait for.
+    fn notify(&self);
 }

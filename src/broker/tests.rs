@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::{client::REPLY_QUEUE, *};
 use crate::model::{
-    ChannelCredit, ChannelNumber, ConsumerTag, Delivery, ExchangeName, FieldTable, FieldValue,
-    Properties, Publication, Published, RoutingKey, ShortString,
+    ChannelCredit, ChannelNumber, ConsumerTag, Decided, Delivery, ExchangeName, FieldTable,
+    FieldValue, Properties, Publication, Published, RoutingKey, ShortString,
 };
 
 /// A world that nobody listens in.
@@ -22,6 +22,10 @@ impl Timer for Nowhere {
 }
 
 impl Outbox for Nowhere {
+    fn decided(&self, decided: &mut Vec<Decided>) {
+        decided.clear();
+    }
+
     fn deliver(&self, deliveries: &mut Vec<Delivery>) {
         deliveries.clear();
     }

@@ -209,6 +209,15 @@ pub struct Confirmed {
     pub last: u64,
 }
 
+/// What became of one publication that was promised an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    pub channel: ChannelNumber,
+    pub number: u64,
+    /// Some queue did not take it: the publisher hears `basic.nack`.
+    pub refused: bool,
+}
+
 /// A message on its way to a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {

@@ -32,8 +32,8 @@ pub use identity::{
 };
 pub use malformed::Malformed;
 pub use message::{
-    Confirmed, DELIVERY_OVERHEAD, Delivery, Message, Outcome, PACKED_BODY_LIMIT, Publication,
-    Published, Settlement,
+    Confirmed, DELIVERY_OVERHEAD, Decided, Delivery, Message, Outcome, PACKED_BODY_LIMIT,
+    Publication, Published, Settlement,
 };
 pub use moment::Moment;
 pub use name::{

@@ -105,6 +105,8 @@ pub enum Refusal {
     PartialTransaction,
     /// What must survive a crash could not be written.
     NotKept { cause: String },
+    /// The queue's node, or whoever leads it, is not there.
+    OutOfReach { resource: Resource, node: String },
     /// No majority of the cluster's nodes has agreed to it in time: it may still happen.
     NoQuorum,
     /// No such virtual host.

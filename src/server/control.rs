@@ -33,7 +33,7 @@ use crate::{
     },
     broker::{Broker, Client, ConnectionView, Outbox},
     config::{Config, Limit},
-    model::{ConnectionId, ConsumerId, Delivery, LogPosition, Moment, Refusal},
+    model::{ConnectionId, ConsumerId, Decided, Delivery, LogPosition, Moment, Refusal},
     net::{
         Clock,
         tls::{Ends, Secured, Tls},
@@ -308,6 +308,10 @@ fn files_limit() -> Option<u64> {
 struct Nowhere;
 
 impl Outbox for Nowhere {
+    fn decided(&self, decided: &mut Vec<Decided>) {
+        decided.clear();
+    }
+
     fn deliver(&self, deliveries: &mut Vec<Delivery>) {
         deliveries.clear();
     }

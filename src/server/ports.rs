@@ -1,10 +1,10 @@
 //! Joins each port of the broker to what implements it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 use crate::{
     broker,
-    model::{ConsumerId, Delivery},
+    model::{ConsumerId, Decided, Delivery},
     net,
     session::request::Event,
 };
@@ -19,6 +19,10 @@ impl broker::Outbox for ConnectionOutbox {
 
     fn consumer_cancelled(&self, consumer: ConsumerId) {
         self.0.extend([Event::ConsumerCancelled(consumer)]);
+    }
+
+    fn decided(&self, decided: &mut Vec<Decided>) {
+        self.0.extend([Event::Decided(mem::take(decided))]);
     }
 
     fn close(&self, reason: String) {

@@ -1,7 +1,7 @@
 //! What the broker's answers lead to.
 
 use super::{Session, channel::content::PUBLISH, exception::Fault, phase::Phase, request::Reply};
-use crate::model::{ChannelNumber, Confirmed, Moment, Published, Refusal};
+use crate::model::{ChannelNumber, Confirmed, Decided, Moment, Published, Refusal};
 
 impl Session {
     pub(super) fn admitted(&mut self, result: Result<(), Refusal>, now: Moment) {
@@ -97,6 +97,20 @@ impl Session {
         // After the last run: what several of them confirm together is one frame.
         for run in runs {
             self.flush_confirms(run.channel.0);
+        }
+    }
+
+    pub(super) fn decided_late(&mut self, decided: &[Decided]) {
+        for Decided { channel, number, refused } in decided {
+            let Some(found) = self.channels.get_mut(&channel.0) else { continue };
+            if *refused {
+                found.reject(*number, &mut self.connection);
+            } else {
+                found.confirm(*number, *number);
+            }
+        }
+        for run in decided.chunk_by(|one, next| one.channel == next.channel) {
+            self.flush_confirms(run[0].channel.0);
         }
     }
 

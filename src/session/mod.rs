@@ -208,6 +208,7 @@ impl Session {
                 }
             }
             Event::Confirmed(runs) => self.confirmed_late(&runs),
+            Event::Decided(decided) => self.decided_late(&decided),
             Event::Blocked(reason) => self.alarm.raise(reason),
             Event::Unblocked => self.unblock(now),
             Event::Close(reason) => match self.phase {

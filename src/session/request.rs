@@ -6,9 +6,9 @@
 use bytes::Bytes;
 
 use crate::model::{
-    ChannelCredit, ChannelNumber, Confirmed, ConsumerId, ConsumerTag, Delivery, ExchangeName,
-    FieldTable, Message, Position, Publication, Published, QueueId, QueueName, Refusal, RoutingKey,
-    Settlement, ShortString, VirtualHostName,
+    ChannelCredit, ChannelNumber, Confirmed, ConsumerId, ConsumerTag, Decided, Delivery,
+    ExchangeName, FieldTable, Message, Position, Publication, Published, QueueId, QueueName,
+    Refusal, RoutingKey, Settlement, ShortString, VirtualHostName,
 };
 
 /// What a session asks of the broker. Each is answered once, in order, by the [`Answer`] it names,
@@ -230,6 +230,8 @@ pub enum Event {
     ConsumerCancelled(ConsumerId),
     /// Publications that [`Answer::Published`] left unsaid are safe by now.
     Confirmed(Vec<Confirmed>),
+    /// The same of publications that were decided one by one, and may have been refused.
+    Decided(Vec<Decided>),
     /// An alarm: the client must stop publishing. The text is RabbitMQ's reason.
     Blocked(&'static str),
     /// All alarms are over.

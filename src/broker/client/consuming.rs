@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Client, replies};
+use super::{Client, Place, replies};
 use crate::{
     broker::{
         queue::{Command, Subscription},
@@ -57,11 +57,11 @@ impl Client {
             return self.consume_replies(channel, &purpose);
         }
         self.may_with_queue(Right::Read, &purpose.queue)?;
-        let hosted = self.queue(&purpose.queue)?;
-        let kind = hosted.record.options.kind;
-        let options = ConsumerOptions::parse(&hosted.resource(), kind, &purpose.arguments)?;
+        let place = self.place_of(&purpose.queue)?;
+        let kind = place.record().options.kind;
+        let options = ConsumerOptions::parse(&place.resource(), kind, &purpose.arguments)?;
         if kind == QueueKind::Quorum && purpose.credit.is_limited() {
-            return Err(Refusal::GlobalPrefetchUnsupported(hosted.resource()));
+            return Err(Refusal::GlobalPrefetchUnsupported(place.resource()));
         }
         let subscription = Subscription {
             consumer: purpose.consumer,
@@ -81,9 +81,14 @@ impl Client {
             prefetch: purpose.prefetch,
             arguments: purpose.arguments.detached(),
         };
-        let outbox = Arc::clone(&self.outbox);
-        self.broker.subscribe(&hosted, subscription, (subscriber, outbox), now)?;
-        Ok(hosted.record.id)
+        let way = (subscriber, Arc::clone(&self.outbox));
+        match &place {
+            Place::Here(hosted) => self.broker.subscribe(hosted, subscription, way, now)?,
+            Place::Elsewhere(remote) => {
+                self.broker.subscribe_far(remote, subscription, way, now)?;
+            }
+        }
+        Ok(place.record().id)
     }
 
     /// Detaches a consumer; one that is not there counts as detached.
@@ -98,6 +103,8 @@ impl Client {
             self.forget_reply_consumer(channel);
         } else if let Some(hosted) = self.broker.queue(queue) {
             self.broker.unsubscribe(&hosted, consumer, now);
+        } else {
+            self.broker.command(queue, Command::Unsubscribe { consumer }, now);
         }
     }
 
@@ -113,11 +120,17 @@ impl Client {
         now: Moment,
     ) -> Result<Option<TakenMessage>, Refusal> {
         self.may_with_queue(Right::Read, queue)?;
-        let hosted = self.queue(queue)?;
-        let options = &hosted.record.options;
+        let place = self.place_of(queue)?;
+        let options = &place.record().options;
         if options.kind == QueueKind::Quorum && options.single_active_consumer {
-            return Err(Refusal::GetUnsupported(hosted.resource()));
+            return Err(Refusal::GetUnsupported(place.resource()));
         }
+        let hosted = match place {
+            Place::Here(hosted) => hosted,
+            Place::Elsewhere(remote) => {
+                return self.broker.take_far(&remote, acknowledge, &credit, now);
+            }
+        };
         let taken = self.broker.take(&hosted, Command::Get { acknowledge, credit }, now)?;
         let awaited = taken.as_ref().map(|taken| taken.awaited).unwrap_or_default();
         self.awaited = self.awaited.max(awaited);
@@ -132,9 +145,7 @@ impl Client {
 
     /// Ends or gives back deliveries; those of a queue that is gone are gone with it.
     pub fn settle(&mut self, settlements: Vec<Settlement>, now: Moment) {
-        for Settlement { queue, positions, outcome } in settlements {
-            self.broker.command(queue, Command::Settle { positions, outcome }, now);
-        }
+        self.broker.settle_all(settlements, now);
     }
 
     /// Octets have left for the client's socket: its consumer has room for as many more.

@@ -3,6 +3,7 @@
 mod confirming;
 mod consuming;
 mod declaring;
+mod far;
 mod pacing;
 mod publishing;
 mod replies;
@@ -30,6 +31,7 @@ use super::{
     hosted::Hosted,
     ports::Outbox,
     presence::{Present, Room},
+    remote::Place,
     routing::Draws,
     virtual_host::VirtualHost,
 };
@@ -229,6 +231,12 @@ impl Client {
 
     fn home(&self) -> &Arc<VirtualHost> {
         self.home.as_ref().expect("the session opens a virtual host before anything else")
+    }
+
+    /// Where the queue of this name is, if this connection may use it.
+    fn place_of(&self, name: &QueueName) -> Result<Place, Refusal> {
+        let id = self.home().topology().check_queue(name, self.id)?.id;
+        self.broker.place_of(id).ok_or_else(|| self.no_queue(name))
     }
 
     /// The queue of this name, if this connection may use it.

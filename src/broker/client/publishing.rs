@@ -1,9 +1,11 @@
 //! What one connection publishes: checked, routed, and enqueued in runs that share a route.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use super::{
-    Client, replies,
+    Client,
+    far::Far,
+    replies,
     routes::{Route, RouteVersion},
 };
 use crate::{
@@ -37,12 +39,14 @@ pub(super) struct Routed {
 /// Publications in a row that go few ways, so that each queue's lock is taken once for all, and
 /// what must be written is one record.
 #[derive(Debug, Default)]
-struct Run {
+pub(super) struct Run {
     routes: Vec<Arc<Route>>,
     /// Each with the place of its route.
     arrivals: Vec<(usize, Arrival)>,
     /// Of each arrival: who awaits a confirm, and whether some queue refused it.
     senders: Vec<Sender>,
+    /// What goes to queues that are not simply here.
+    pub(super) far: Vec<Far>,
 }
 
 /// How many queues all ways of a run may lead to, if there are several ways. There are only if it
@@ -137,20 +141,29 @@ impl Client {
         let queues = broker.all_of(&publications, &settlements);
         let mut together = Together::lock(&queues, broker.journal.as_ref(), broker.around(now));
         let (mut unroutable, mut refused) = (Vec::new(), false);
+        let mut far = Vec::new();
         for Routed { mandatory, arrival, route, .. } in publications {
             let taken = route.is_routed || broker.replies.deliver(&arrival.message);
             if mandatory && !taken {
                 unroutable.push(arrival.message.clone());
             }
-            if !route.queues.is_empty() {
+            if !route.remotes.is_empty() {
+                far.push((arrival, route));
+            } else if !route.queues.is_empty() {
                 let joins = |id| route.queues.iter().any(|hosted| hosted.record.id == id);
                 refused |= together.enqueue(arrival, joins, now).refused;
             }
         }
+        let mut elsewhere = Vec::new();
         for Settlement { queue, positions, outcome } in settlements {
-            together.settle(queue, positions, outcome, now);
+            if together.has(queue) {
+                together.settle(queue, positions, outcome, now);
+            } else {
+                elsewhere.push(Settlement { queue, positions, outcome });
+            }
         }
         self.awaited = self.awaited.max(broker.finish(together, now));
+        refused |= self.commit_far(far, elsewhere, now)?;
         if refused { Err(Refusal::PartialTransaction) } else { Ok(unroutable) }
     }
 
@@ -223,9 +236,11 @@ impl Client {
         let home = Arc::clone(self.home());
         let mut present = Chances { broker: &self.broker, draws: &mut self.draws, now };
         let routing = home.topology().route(message, further_keys, &mut present, &mut ids);
-        let is_routed = routing.is_some_and(|routing| routing.is_routed);
         let repeats = routing.and_then(|routing| routing.repeats);
-        let route = Arc::new(Route { queues: self.broker.queues(&ids), is_routed, repeats });
+        let (queues, remotes) = self.broker.find_all(&ids);
+        let is_lost = !ids.is_empty() && queues.is_empty() && remotes.is_empty();
+        let is_routed = routing.is_some_and(|routing| routing.is_routed) && !is_lost;
+        let route = Arc::new(Route { queues, remotes, is_routed, repeats });
         if routing.is_some_and(|routing| routing.basis == Basis::Address) {
             self.routes.remember(message, version, &route);
         }
@@ -242,6 +257,15 @@ impl Client {
                 let message = arrival.message.clone();
                 said.push(Published::Unroutable { channel, message });
             }
+        }
+        let is_far = !route.remotes.is_empty();
+        // Of what goes one way and what goes the other, nothing overtakes.
+        if is_far && !run.routes.is_empty() || !is_far && !run.far.is_empty() {
+            self.finish(run, said, now);
+        }
+        if is_far {
+            let ticket = confirm.map(|number| (channel, number));
+            return self.add_far(arrival, &route.remotes, ticket, run);
         }
         if route.queues.is_empty() {
             if let Some(number) = confirm {
@@ -265,7 +289,10 @@ impl Client {
 
     /// Enqueues the run, and tells who awaits a confirm, or keeps it until that is true.
     fn finish(&mut self, run: &mut Run, said: &mut Vec<Published>, now: Moment) {
-        let Run { routes, arrivals, senders } = run;
+        if !run.far.is_empty() {
+            self.ship(mem::take(&mut run.far), now);
+        }
+        let Run { routes, arrivals, senders, .. } = run;
         let note = |index: usize, fate| senders[index].fate = fate;
         let written = match &routes[..] {
             [] => return,

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    broker::{Broker, hosted::Hosted, virtual_host::VirtualHost},
+    broker::{Broker, hosted::Hosted, remote::Remote, virtual_host::VirtualHost},
     model::{Message, QueueId},
 };
 
@@ -12,6 +12,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Route {
     pub(super) queues: Vec<Arc<Hosted>>,
+    /// If one of the queues is not simply here, all of them are among these.
+    pub(super) remotes: Vec<Arc<Remote>>,
     /// Not only what exchanges keep for themselves is among them.
     pub(super) is_routed: bool,
     /// Where the key is kept of a message that was dropped for being a duplicate.
@@ -33,16 +35,19 @@ pub(super) struct RouteCache {
 pub(super) struct RouteVersion {
     pub(super) topology: u64,
     pub(super) rights: u64,
+    /// Which nodes are there.
+    pub(super) nodes: u64,
 }
 
 impl RouteVersion {
     /// The version of a route that is looked up now.
     pub(super) fn now(home: &VirtualHost, broker: &Broker) -> Self {
-        Self { topology: home.version(), rights: broker.authority.version() }
+        let (topology, rights) = (home.version(), broker.authority.version());
+        Self { topology, rights, nodes: broker.company_version() }
     }
 
     /// The version of what was never looked up.
-    pub(super) const UNKNOWN: Self = Self { topology: u64::MAX, rights: u64::MAX };
+    pub(super) const UNKNOWN: Self = Self { topology: u64::MAX, rights: u64::MAX, nodes: 0 };
 }
 
 /// What a route depends on: exchange and routing key, and where one ends and the other begins.

@@ -1,6 +1,7 @@
 //! A queue at home: the machine behind its lock, the ways to its consumers, and what it asked for.
 
 mod configuration;
+mod leading;
 mod marks;
 mod together;
 mod view;
@@ -13,6 +14,7 @@ use std::{
 
 pub(super) use self::{
     configuration::Configuration,
+    leading::Following,
     together::{Fate, Together},
 };
 

@@ -130,6 +130,11 @@ impl<'a> Together<'a> {
         self.batch.enqueue(&self.targets, &[&self.head, message.body()]);
     }
 
+    /// Whether the queue is one of them.
+    pub(in crate::broker) fn has(&self, queue: QueueId) -> bool {
+        self.members.iter().any(|member| member.hosted.record.id == queue)
+    }
+
     /// Ends or gives back deliveries of one of the queues.
     pub(in crate::broker) fn settle(
         &mut self,
@@ -142,6 +147,11 @@ impl<'a> Together<'a> {
         if let Some(Member { state, .. }) = member {
             state.apply(Command::Settle { positions, outcome }, now);
         }
+    }
+
+    /// Says something beside, in the same record.
+    pub(in crate::broker) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.batch.put(key, value);
     }
 
     /// A message that went on from `queue` leaves its place there.

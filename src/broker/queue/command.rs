@@ -15,6 +15,8 @@ pub enum Command {
     Subscribe(Subscription),
     /// A consumer leaves; what it holds stays out until it is settled.
     Unsubscribe { consumer: ConsumerId },
+    /// A consumer is gone with its node: what it holds comes back.
+    Abandon { consumer: ConsumerId },
     /// `basic.get`: one message; its channel's credit is counted and not asked.
     Get { acknowledge: bool, credit: ChannelCredit },
     /// Messages that are out come to their end, or come back. Unknown positions are ignored.

@@ -198,6 +198,22 @@ impl Consumers {
         }
     }
 
+    /// The holder of a message that a consumer held already under another leader; nobody, if it is
+    /// not here.
+    pub(super) fn hold_again(&mut self, id: ConsumerId) -> Holder {
+        let Some(&slot) = self.by_id.get(&id) else { return Holder::NOBODY };
+        let consumer = self.consumer(slot);
+        consumer.holds += 1;
+        Holder { slot, serial: consumer.serial }
+    }
+
+    /// Who the consumer is as a holder.
+    pub(super) fn holder(&self, id: ConsumerId) -> Option<Holder> {
+        let slot = *self.by_id.get(&id)?;
+        let serial = self.slots[slot as usize].as_ref()?.serial;
+        Some(Holder { slot, serial })
+    }
+
     /// A message comes back from its holder, who may have left.
     #[inline]
     pub(super) fn give_back(&mut self, holder: Holder) {

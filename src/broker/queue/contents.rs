@@ -1,6 +1,6 @@
 //! What is in the queue, ready or out.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::{
     changes::{Changes, Kept},
@@ -10,7 +10,7 @@ use super::{
     stored::Stored,
     unacked::{Holder, Out, Unacked},
 };
-use crate::model::{Message, Moment, Position, Ranges};
+use crate::model::{Message, Moment, Position, PositionRange, Ranges};
 
 /// A message in its queue, and what the queue knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,50 @@ impl Contents {
             let again = self.recalled(position, &octets, &mut arena).and_then(&mut *seen);
             again.into_iter().for_each(|entry| self.ready.push(entry));
         }
+    }
+
+    /// Takes messages out of what is to be restored that are out already.
+    pub(super) fn restore_out(
+        &mut self,
+        restored: &mut Restored,
+        held: &Ranges,
+        mut holder: impl FnMut(Position) -> Holder,
+    ) {
+        self.ready.remember(restored.delivered, restored.returned.clone());
+        let mut arena = BytesMut::new();
+        let (out, rest) = std::mem::take(&mut restored.arrivals)
+            .into_iter()
+            .partition(|(position, _)| held.contains(*position));
+        restored.arrivals = rest;
+        let mut out: Vec<_> = out;
+        for range in held.iter() {
+            let stored: Vec<_> = restored.stored.within(range).collect();
+            for range in stored {
+                restored.stored.remove(range);
+                out.extend(self.read_range(range));
+            }
+        }
+        for (position, octets) in out {
+            if let Some(entry) = self.recalled(position, &octets, &mut arena) {
+                self.hold(entry, holder(position));
+            }
+        }
+    }
+
+    /// The messages of a range that are in segments.
+    fn read_range(&self, range: PositionRange) -> Vec<(Position, Bytes)> {
+        let Some(shelf) = self.ready.shelf() else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut from = range.first;
+        while from <= range.last
+            && let Some(read) = shelf.read(from, false)
+            && let Some(last) = read.last().map(|shelved| shelved.position)
+        {
+            from = Position(last.0 + 1);
+            let within = read.into_iter().filter(|shelved| shelved.position <= range.last);
+            found.extend(within.map(|shelved| (shelved.position, shelved.octets)));
+        }
+        found
     }
 
     /// The place of the next message to arrive.
@@ -178,6 +222,11 @@ impl Contents {
     /// Octets in memory of what waits behind the head.
     pub(super) fn resident(&self) -> usize {
         self.ready.resident()
+    }
+
+    /// The positions of what somebody holds, in order.
+    pub(super) fn held_by(&self, holder: Holder) -> Vec<Position> {
+        self.unacked.held_by(holder)
     }
 
     pub(super) fn is_out(&self, position: Position) -> bool {

@@ -9,7 +9,7 @@ use super::{
     restored::Restored,
     shelf::Shelf,
 };
-use crate::model::{Position, QueueOptions};
+use crate::model::{ConsumerId, Position, QueueOptions, Ranges};
 
 /// Octets of messages behind the head above which transient messages are written, too.
 pub(super) const SPILL_ABOVE: usize = 16 * 1024 * 1024;
@@ -39,6 +39,23 @@ impl Queue {
             Some(entry)
         });
         self
+    }
+
+    /// The same queue as one that several nodes keep: all its messages survive, and nobody sees one
+    /// before it is safe.
+    pub fn mirrored(mut self) -> Self {
+        self.is_mirrored = true;
+        self
+    }
+
+    /// Messages that are to be restored are with the queue's consumers already, since it was led
+    /// elsewhere; [`ConsumerId::default`] stands for what `basic.get` took.
+    pub fn hold_again(&mut self, restored: &mut Restored, held: &[(ConsumerId, Ranges)]) {
+        self.clearance = Clearance::below(restored.delivered);
+        for (consumer, held) in held {
+            let Self { contents, consumers, .. } = self;
+            contents.restore_out(restored, held, |_| consumers.hold_again(*consumer));
+        }
     }
 
     /// What must be written since this was last asked. Empty for a queue without a shelf.

@@ -58,6 +58,8 @@ pub struct Queue {
     clearance: Clearance,
     /// Persistent messages are to survive.
     is_durable: bool,
+    /// Several nodes keep it.
+    is_mirrored: bool,
     /// Octets in memory beyond which what arrives is written, to save memory.
     spill_above: usize,
     /// Some messages were.
@@ -89,6 +91,7 @@ impl Queue {
             changes: Changes::default(),
             clearance: Clearance::default(),
             is_durable: false,
+            is_mirrored: false,
             spill_above: keeping::SPILL_ABOVE,
             has_spilled: false,
             is_deleted: false,
@@ -112,6 +115,7 @@ impl Queue {
                 self.get(acknowledge, &credit, effects);
             }
             Command::Settle { positions, outcome } => self.settle(positions, outcome, effects),
+            Command::Abandon { consumer } => self.abandon(consumer, now, effects),
             Command::Replenish { consumer, octets } => self.consumers.replenish(consumer, octets),
             Command::Resume => self.consumers.resume(),
             Command::Purge => {
@@ -196,8 +200,8 @@ impl Queue {
             return;
         }
         let deadline = self.deadline(arrival.time_to_live, now);
-        let is_durable =
-            self.is_durable && (arrival.persistent || self.options.kind == QueueKind::Quorum);
+        let survives = arrival.persistent || self.options.kind == QueueKind::Quorum;
+        let is_durable = self.is_durable && (survives || self.is_mirrored);
         let entry = Entry {
             deadline,
             priority: arrival.priority.min(self.options.max_priority.unwrap_or(0)),
@@ -209,6 +213,7 @@ impl Queue {
             && self.options.kind == QueueKind::Quorum;
         if self.is_empty()
             && !is_dead
+            && !self.is_mirrored
             && let Some(turn) = self.consumers.next_turn()
         {
             self.pass_on(entry, turn, effects);
@@ -266,6 +271,15 @@ impl Queue {
         if outcome == Outcome::Requeue {
             self.trim(effects);
         }
+    }
+
+    /// The consumer is gone without a word: what it holds comes back.
+    fn abandon(&mut self, consumer: ConsumerId, now: Moment, effects: &mut Vec<Effect>) {
+        if let Some(holder) = self.consumers.holder(consumer) {
+            let held = self.contents.held_by(holder);
+            self.settle(held, Outcome::Requeue, effects);
+        }
+        self.unsubscribe(consumer, now, effects);
     }
 
     fn touch(&mut self, now: Moment) {

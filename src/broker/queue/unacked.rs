@@ -93,6 +93,17 @@ impl Unacked {
         self.octets
     }
 
+    /// The positions of what somebody holds, in order.
+    pub(super) fn held_by(&self, holder: Holder) -> Vec<Position> {
+        let aside = self.aside.iter().map(|(position, out)| (*position, out));
+        let slots = (self.base..).zip(&self.slots);
+        let in_slots = slots.filter_map(|(position, out)| out.as_ref().map(|out| (position, out)));
+        let all = aside.chain(in_slots).filter(|(_, out)| out.holder == holder);
+        let mut positions: Vec<_> = all.map(|(position, _)| Position(position)).collect();
+        positions.sort_unstable();
+        positions
+    }
+
     pub(super) fn contains(&self, position: Position) -> bool {
         let offset = position.0.checked_sub(self.base).and_then(|it| usize::try_from(it).ok());
         let slot = offset.and_then(|offset| self.slots.get(offset));

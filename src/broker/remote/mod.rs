@@ -1,6 +1,28 @@
 //! Queues and where they live: hosted here, or somewhere else in the cluster.
 
+mod attachments;
+mod codec;
+mod company;
+mod group_log;
+mod intake;
+mod lead;
+mod parcel;
+mod place;
+mod remote;
+mod replica;
+mod sender;
+
 use std::sync::Arc;
+
+use self::intake::Producers;
+pub use self::parcel::Parcel;
+pub(in crate::broker) use self::{
+    company::{Fellowship, Verdict},
+    parcel::{Answer, Question},
+    place::Place,
+    remote::Remote,
+    sender::Ticket,
+};
 
 use super::{
     Broker,

@@ -67,6 +67,10 @@ pub(super) fn words(refusal: &Refusal) -> (Code, String) {
         }
         Refusal::LoginRefused => (Code::AccessRefused, "Login was refused".into()),
         Refusal::NotKept { cause } => (Code::InternalError, format!("the store failed: {cause}")),
+        Refusal::OutOfReach { resource, node } => (
+            Code::NotFound,
+            format!("home node '{node}' of durable {resource} is down or inaccessible"),
+        ),
         Refusal::NoQuorum => {
             let text = "no majority of the cluster's nodes has agreed in time";
             (Code::InternalError, text.into())

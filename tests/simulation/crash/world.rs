@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use leveret::{
     broker::{Journal, Outbox, Schedule, Timer},
-    model::{Batch, ConsumerId, Delivery, LogPosition, Moment, Position, QueueId},
+    model::{Batch, ConsumerId, Decided, Delivery, LogPosition, Moment, Position, QueueId},
     store::Store,
 };
 
@@ -140,6 +140,10 @@ impl Mailbox {
 }
 
 impl Outbox for Mailbox {
+    fn decided(&self, decided: &mut Vec<Decided>) {
+        decided.clear();
+    }
+
     fn deliver(&self, deliveries: &mut Vec<Delivery>) {
         self.0.lock().unwrap().append(deliveries);
     }

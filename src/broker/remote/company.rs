@@ -1,0 +1,513 @@
+//! The queues of a cluster that are mirrored, or whose one copy is elsewhere, and the nodes that
+//! share them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+
+use super::{
+    Remote,
+    parcel::{Answer, Parcel, Question},
+    remote::{Company, Rest},
+    replica::Replica,
+    sender::{Ticket, tell},
+};
+use crate::{
+    broker::{
+        Broker,
+        courier::Letter,
+        hosted::Hosted,
+        ports::{Fellows, Job},
+        queue::{Arrival, Command, Restored},
+    },
+    model::{
+        Batch, ConsumerId, Decided, LogPosition, Meaningless, Moment, NodeNumber, Placement,
+        Position, QueueId, Refusal, Settlement,
+    },
+};
+
+/// What makes a node one of several that share queues.
+#[derive(Debug)]
+pub(in crate::broker) struct Fellowship {
+    incarnation: u64,
+    fellows: Arc<dyn Fellows>,
+    queues: DashMap<QueueId, Arc<Remote>>,
+    /// Which queue's messages the store has under a number.
+    contents: DashMap<QueueId, QueueId>,
+    /// The other nodes that are there.
+    present: Mutex<BTreeMap<NodeNumber, u64>>,
+    /// Grows whenever a node comes or goes: while it stays, so does who can be reached.
+    version: AtomicU64,
+}
+
+/// What several queues say to one message.
+#[derive(Debug)]
+pub(in crate::broker) struct Verdict {
+    undecided: AtomicU32,
+    refused: AtomicBool,
+}
+
+impl Verdict {
+    /// Of so many queues.
+    pub(in crate::broker) fn of(queues: usize) -> Arc<Self> {
+        let undecided = AtomicU32::new(u32::try_from(queues).unwrap_or(u32::MAX));
+        Arc::new(Self { undecided, refused: AtomicBool::new(false) })
+    }
+
+    /// One queue has decided. The last one gives the verdict: whether any refused.
+    pub(in crate::broker) fn decide(&self, refused: bool) -> Option<bool> {
+        if refused {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        let is_last = self.undecided.fetch_sub(1, Ordering::AcqRel) == 1;
+        is_last.then(|| self.refused.load(Ordering::Relaxed))
+    }
+
+    fn is_given(&self) -> bool {
+        self.undecided.load(Ordering::Acquire) == 0
+    }
+}
+
+/// The first octet of the key under which a replica's fact stands.
+const REPLICA: u8 = 32;
+
+/// The key of a replica's fact.
+fn replica_key(group: QueueId) -> Vec<u8> {
+    let mut key = vec![REPLICA];
+    key.extend_from_slice(&group.0.to_be_bytes());
+    key
+}
+
+/// The group whose replica's fact stands under a key.
+pub(in crate::broker) fn read_replica_key(key: &[u8]) -> Option<QueueId> {
+    let (kind, group) = key.split_first()?;
+    let group = (*kind == REPLICA).then_some(group)?;
+    Some(QueueId(u64::from_be_bytes(group.try_into().ok()?)))
+}
+
+impl Fellowship {
+    fn new(incarnation: u64, fellows: Arc<dyn Fellows>) -> Self {
+        Self {
+            incarnation,
+            fellows,
+            queues: DashMap::new(),
+            contents: DashMap::new(),
+            present: Mutex::default(),
+            version: AtomicU64::new(0),
+        }
+    }
+
+    fn present(&self) -> MutexGuard<'_, BTreeMap<NodeNumber, u64>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, queue: QueueId) -> Option<Arc<Remote>> {
+        self.queues.get(&queue).map(|remote| Arc::clone(&remote))
+    }
+
+    fn has_changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// All of them, in the order of their numbers.
+    fn all(&self) -> Vec<Arc<Remote>> {
+        let mut all: Vec<_> = self.queues.iter().map(|entry| Arc::clone(entry.value())).collect();
+        all.sort_unstable_by_key(|remote| remote.record.id);
+        all
+    }
+}
+
+/// What the driver of the groups tells the broker, and asks of it.
+impl Broker {
+    /// The same broker, which shares queues with other nodes. The incarnation counts the starts of
+    /// this node. To be said after [`Self::in_cluster`], before anything is restored.
+    #[must_use]
+    pub fn among(self, incarnation: u64, fellows: Arc<dyn Fellows>) -> Self {
+        Self { fellowship: Some(Fellowship::new(incarnation, fellows)), ..self }
+    }
+
+    /// Another node is there.
+    pub fn node_up(&self, node: NodeNumber, incarnation: u64, now: Moment) {
+        let Some(fellowship) = &self.fellowship else { return };
+        fellowship.present().insert(node, incarnation);
+        for remote in fellowship.all() {
+            let rest = self.with(now, |company| remote.node_up(node, incarnation, company));
+            self.see_to_remote(&remote, rest, now);
+        }
+        fellowship.has_changed();
+    }
+
+    /// Another node is gone, or what was sent to it was lost.
+    pub fn node_down(&self, node: NodeNumber, now: Moment) {
+        let Some(fellowship) = &self.fellowship else { return };
+        fellowship.present().remove(&node);
+        for remote in fellowship.all() {
+            let rest = self.with(now, |company| remote.node_down(node, company));
+            self.see_to_remote(&remote, rest, now);
+        }
+        fellowship.has_changed();
+    }
+
+    /// Another node says something about a queue.
+    pub fn receive(&self, from: NodeNumber, parcel: Parcel, now: Moment) {
+        let Parcel { queue, term, content } = parcel;
+        let Some(remote) = self.remote_or_own(queue) else { return };
+        let rest = self.with(now, |company| remote.receive(from, term, content, company));
+        self.see_to_remote(&remote, rest, now);
+    }
+
+    /// This node leads a queue's group, and everything that was agreed on before is applied.
+    pub fn leads(&self, group: QueueId, term: u64, now: Moment) {
+        let Some((fellowship, remote)) = self.fellowship.as_ref().zip(self.remote(group)) else {
+            return;
+        };
+        let others: Vec<_> = fellowship.present().keys().copied().collect();
+        let rest =
+            self.with(now, |company| remote.begin_to_lead(term, others.into_iter(), company));
+        self.see_to_remote(&remote, rest, now);
+    }
+
+    /// This node does not lead a queue's group, or no longer.
+    pub fn ceases_to_lead(&self, group: QueueId) {
+        if let Some(remote) = self.remote(group) {
+            remote.cease_to_lead();
+        }
+    }
+
+    /// What a queue's group is to agree on next, and a number to say that it has by
+    /// ([`Self::agreed_on`]).
+    pub fn proposal(&self, group: QueueId) -> Option<(Bytes, u64)> {
+        self.remote(group)?.proposal()
+    }
+
+    /// Applies what a queue's group has agreed on. Once the position that is returned is durable,
+    /// its log may forget it.
+    ///
+    /// # Errors
+    /// When the command makes no sense: the replica cannot go on.
+    pub fn apply_to_queue(
+        &self,
+        group: QueueId,
+        index: u64,
+        command: &Bytes,
+    ) -> Result<LogPosition, Meaningless> {
+        let (Some(remote), Some(journal)) = (self.remote(group), &self.journal) else {
+            return Ok(LogPosition::default());
+        };
+        let mut batch = Batch::default();
+        let Some(fact) = remote.apply(index, command, &mut batch)? else {
+            return Ok(LogPosition::default());
+        };
+        batch.put(&replica_key(group), &fact);
+        batch.let_wait();
+        Ok(journal.append(&mut batch))
+    }
+
+    /// What this node proposed has been agreed on, and applied here.
+    pub fn agreed_on(&self, group: QueueId, up_to: u64, now: Moment) {
+        if let Some(remote) = self.remote(group) {
+            let rest = self.with(now, |company| remote.reached(up_to, company));
+            self.see_to_remote(&remote, rest, now);
+        }
+    }
+
+    /// The last command that a replica here has applied; `None` when there is no replica.
+    pub fn applied(&self, group: QueueId) -> Option<u64> {
+        self.remote(group)?.applied()
+    }
+}
+
+/// What the rest of the broker asks of queues that are not simply here.
+impl Broker {
+    /// Differs from an earlier one when other queues may be out of reach.
+    pub(in crate::broker) fn company_version(&self) -> u64 {
+        self.fellowship.as_ref().map_or(0, |it| it.version.load(Ordering::Acquire))
+    }
+
+    /// The queues as [`Self::queues`], if all are simply here; or all of them that can be reached,
+    /// as other nodes see them, too.
+    pub(in crate::broker) fn find_all(
+        &self,
+        ids: &[QueueId],
+    ) -> (Vec<Arc<Hosted>>, Vec<Arc<Remote>>) {
+        let is_elsewhere = |id: &QueueId| !self.queues.contains_key(id);
+        if self.fellowship.is_none() || !ids.iter().any(is_elsewhere) {
+            return (self.queues(ids), Vec::new());
+        }
+        let remotes = ids.iter().filter_map(|id| self.remote_or_own(*id));
+        (Vec::new(), remotes.filter(|remote| remote.is_reachable()).collect())
+    }
+
+    pub(in crate::broker) fn remote(&self, queue: QueueId) -> Option<Arc<Remote>> {
+        self.fellowship.as_ref()?.find(queue)
+    }
+
+    /// The same; a queue whose one copy is here can be reached by other nodes from now on.
+    fn remote_or_own(&self, queue: QueueId) -> Option<Arc<Remote>> {
+        if let Some(remote) = self.remote(queue) {
+            return Some(remote);
+        }
+        let fellowship = self.fellowship.as_ref()?;
+        let hosted = self.queue(queue)?;
+        let remote = Arc::new(Remote::of_hosted(&hosted, fellowship.incarnation));
+        fellowship.queues.insert(queue, Arc::clone(&remote));
+        Some(remote)
+    }
+
+    /// Asks the queue's leader, and waits for the answer.
+    ///
+    /// # Errors
+    /// What the leader says; [`Refusal::OutOfReach`] when it does not say anything in time.
+    pub(in crate::broker) fn ask(
+        &self,
+        remote: &Arc<Remote>,
+        question: Question,
+        now: Moment,
+    ) -> Result<Answer, Refusal> {
+        let Some(fellowship) = &self.fellowship else {
+            return Err(Refusal::NotFound(remote.resource()));
+        };
+        let mut number = 0;
+        let rest = self.with(now, |company| {
+            let (asked, rest) = remote.ask(question, company);
+            number = asked;
+            rest
+        });
+        self.see_to_remote(remote, rest, now);
+        let mut answer = None;
+        fellowship.fellows.wait(&mut || {
+            answer = remote.answer(number);
+            answer.is_some()
+        });
+        remote.withdraw(number);
+        match answer {
+            Some(Answer::Denied(denial)) => Err(denial.refusal(remote.resource())),
+            Some(answer) => Ok(answer),
+            None => Err(self.out_of_reach(remote)),
+        }
+    }
+
+    /// Nobody who leads the queue is there.
+    pub(in crate::broker) fn out_of_reach(&self, remote: &Remote) -> Refusal {
+        let home = remote.record.placement.home;
+        let name = self.fellowship.as_ref().map(|fellowship| fellowship.fellows.name_of(home));
+        Refusal::OutOfReach { resource: remote.resource(), node: name.unwrap_or_default() }
+    }
+
+    /// Applies a command without an answer to a queue that is led here or elsewhere.
+    pub(in crate::broker) fn command_remote(
+        &self,
+        remote: &Arc<Remote>,
+        command: Command,
+        now: Moment,
+    ) {
+        let rest = self.with(now, |company| match command {
+            Command::Settle { positions, outcome } => remote.settle(positions, outcome, company),
+            Command::Replenish { consumer, octets } => remote.replenish(consumer, octets, company),
+            Command::Unsubscribe { consumer } => remote.detach(consumer, company),
+            Command::Resume => remote.resume(company),
+            Command::Tick => remote.wake(company),
+            command => remote.command(command, company),
+        });
+        self.see_to_remote(remote, rest, now);
+    }
+
+    /// A consumer of this node leaves a queue that is not simply here.
+    pub(in crate::broker) fn detach_far(
+        &self,
+        remote: &Arc<Remote>,
+        consumer: ConsumerId,
+        now: Moment,
+    ) {
+        self.command_remote(remote, Command::Unsubscribe { consumer }, now);
+    }
+
+    /// Publishes to a queue that is not simply here.
+    pub(in crate::broker) fn publish_to(
+        &self,
+        remote: &Arc<Remote>,
+        publications: Vec<(Arrival, Ticket)>,
+        now: Moment,
+    ) {
+        let rest = self.with(now, |company| remote.publish(publications.into_iter(), company));
+        self.see_to_remote(remote, rest, now);
+    }
+
+    /// The store has moved messages that a replica here keeps.
+    pub(in crate::broker) fn moved_in_replica(&self, contents: QueueId, below: Position) -> bool {
+        let Some(fellowship) = &self.fellowship else { return false };
+        let group = fellowship.contents.get(&contents).map(|group| *group);
+        let remote = group.and_then(|group| fellowship.find(group));
+        remote.iter().for_each(|remote| remote.moved(below));
+        remote.is_some()
+    }
+
+    /// Gives a place to a queue that is mirrored, or lives elsewhere. `kept` is the replica's fact
+    /// with what the store has of it, after a restart.
+    pub(in crate::broker) fn place_remote(&self, remote: Remote, kept: Option<(Bytes, Restored)>) {
+        let Some(fellowship) = &self.fellowship else { return };
+        let record = Arc::clone(&remote.record);
+        let node = self.node();
+        let is_replica = |replica: &u64| Placement::node_of(*replica) == node;
+        if record.placement.replicas.iter().any(is_replica) {
+            let replica = kept.and_then(|(fact, restored)| Replica::again(&fact, restored));
+            let replica = replica.unwrap_or_else(|| Replica::new(self.next_queue_id()));
+            fellowship.contents.insert(replica.contents, record.id);
+            remote.mirror(replica);
+        }
+        fellowship.queues.insert(record.id, Arc::new(remote));
+    }
+
+    /// A queue is deleted that is mirrored, or lives elsewhere, or is reached from elsewhere.
+    pub(in crate::broker) fn displace_remote(&self, queue: QueueId, now: Moment) {
+        let Some(fellowship) = &self.fellowship else { return };
+        let Some((_, remote)) = fellowship.queues.remove(&queue) else { return };
+        if let Some(contents) = remote.contents() {
+            fellowship.contents.remove(&contents);
+            if let Some(journal) = &self.journal {
+                let mut batch = Batch::default();
+                batch.forget(contents);
+                batch.delete(&replica_key(queue));
+                journal.append(&mut batch);
+            }
+        }
+        self.timer.forget(queue);
+        let rest = remote.end();
+        self.see_to_remote(&remote, rest, now);
+    }
+
+    /// Does what a queue asked for beyond its own lock.
+    fn see_to_remote(&self, remote: &Remote, rest: Rest, now: Moment) {
+        let Rest { decided, deaths, over, notify } = rest;
+        if deaths {
+            self.courier.carry(self, now);
+        }
+        self.tell_decided(decided);
+        if over {
+            self.remove_later(remote);
+        }
+        if notify {
+            self.notify_fellows();
+        }
+    }
+
+    /// Tells publishers, and lets dead letters leave where they were.
+    fn tell_decided(&self, decided: Vec<(Ticket, bool)>) {
+        let mut letters = Vec::new();
+        let confirms = decided.into_iter().filter_map(|(ticket, refused)| match ticket {
+            Ticket::Nobody => None,
+            Ticket::Confirm { outbox, channel, number, shared } => {
+                let refused = match shared {
+                    Some(shared) => shared.decide(refused)?,
+                    None => refused,
+                };
+                Some((outbox, Decided { channel, number, refused }))
+            }
+            Ticket::Transaction(verdict) => {
+                if verdict.decide(refused).is_some() {
+                    self.notify_fellows();
+                }
+                None
+            }
+            Ticket::Letter { queue, from, shared } => {
+                let is_decided = shared.is_none_or(|shared| shared.decide(refused).is_some());
+                if is_decided {
+                    letters.push((queue, from));
+                }
+                None
+            }
+        });
+        tell(confirms.collect::<Vec<_>>().into_iter());
+        letters.into_iter().for_each(|(queue, from)| self.letter_arrived(queue, from));
+    }
+
+    fn with<T>(&self, now: Moment, act: impl FnOnce(Company<'_>) -> T) -> T
+    where
+        T: Default,
+    {
+        let (Some(fellowship), Some(store)) = (&self.fellowship, &self.journal) else {
+            return T::default();
+        };
+        act(Company {
+            me: self.node(),
+            incarnation: fellowship.incarnation,
+            fellows: &fellowship.fellows,
+            store,
+            around: self.around(now),
+        })
+    }
+
+    /// Brings a letter to queues that are not all simply here. It leaves its place when all of them
+    /// have it: a crash in between leaves it in both places, and loses nothing.
+    pub(in crate::broker) fn deliver_far(
+        &self,
+        letter: &Letter,
+        arrival: &Arrival,
+        ids: &[QueueId],
+        now: Moment,
+    ) {
+        let remotes = ids.iter().filter_map(|id| self.remote_or_own(*id));
+        let remotes: Vec<_> = remotes.filter(|remote| remote.is_reachable()).collect();
+        if remotes.is_empty() {
+            letter.from.into_iter().for_each(|from| self.letter_arrived(letter.queue.id, from));
+        }
+        let shared = Verdict::of(remotes.len());
+        for remote in &remotes {
+            let ticket = match letter.from {
+                None => Ticket::Nobody,
+                Some(from) => {
+                    let shared = Some(Arc::clone(&shared));
+                    Ticket::Letter { queue: letter.queue.id, from, shared }
+                }
+            };
+            self.publish_to(remote, vec![(arrival.clone(), ticket)], now);
+        }
+    }
+
+    /// A dead letter has reached where it went: it leaves where it was.
+    fn letter_arrived(&self, queue: QueueId, from: Position) {
+        if let Some(hosted) = self.hosted_or_led(queue) {
+            hosted.leave(from);
+        }
+    }
+
+    fn notify_fellows(&self) {
+        if let Some(fellowship) = &self.fellowship {
+            fellowship.fellows.notify();
+        }
+    }
+
+    /// Waits until every queue has decided; whether any has refused. `None`: that takes too long.
+    pub(in crate::broker) fn wait_for(&self, verdict: &Verdict) -> Option<bool> {
+        let fellowship = self.fellowship.as_ref()?;
+        let is_given = fellowship.fellows.wait(&mut || verdict.is_given());
+        is_given.then(|| verdict.refused.load(Ordering::Relaxed))
+    }
+
+    /// Ends or gives back deliveries, wherever their queues are.
+    pub(in crate::broker) fn settle_all(&self, settlements: Vec<Settlement>, now: Moment) {
+        for Settlement { queue, positions, outcome } in settlements {
+            self.command(queue, Command::Settle { positions, outcome }, now);
+        }
+    }
+
+    /// A queue has ended by itself: it is to leave the topology, and its place.
+    fn remove_later(&self, remote: &Remote) {
+        if let Some(cluster) = &self.cluster {
+            let (home, id) = (remote.home.name.clone(), remote.record.id);
+            cluster.agreement.later(Job::RemoveQueue { home, id });
+        }
+    }
+
+    /// The only copy of a queue is here, and other nodes may know it.
+    pub(in crate::broker) fn hosted_or_led(&self, queue: QueueId) -> Option<Arc<Hosted>> {
+        self.queue(queue).or_else(|| self.remote(queue)?.led())
+    }
+}

@@ -1,0 +1,121 @@
+//! The log of a mirrored queue, as its leader's queue sees it: a journal whose records are durable
+//! when the group has agreed on them.
+
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use crate::{
+    broker::ports::{Fellows, Journal},
+    model::{Batch, LogPosition, Position, QueueId},
+};
+
+/// What one leadership of a queue writes. Records pile up until the group's host takes them, all
+/// as one command.
+#[derive(Debug)]
+pub(super) struct GroupLog {
+    group: QueueId,
+    /// Where the node's store has the messages.
+    contents: QueueId,
+    store: Arc<dyn Journal>,
+    fellows: Arc<dyn Fellows>,
+    pile: Mutex<Pile>,
+    durable: AtomicU64,
+    /// The queue wants to be woken when more is durable.
+    is_awaited: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Pile {
+    octets: Vec<u8>,
+    /// Records that were appended.
+    last: u64,
+    /// The leadership is over: nothing more is taken.
+    is_closed: bool,
+}
+
+impl GroupLog {
+    pub(super) fn new(
+        group: QueueId,
+        contents: QueueId,
+        store: Arc<dyn Journal>,
+        fellows: Arc<dyn Fellows>,
+    ) -> Self {
+        Self {
+            group,
+            contents,
+            store,
+            fellows,
+            pile: Mutex::default(),
+            durable: AtomicU64::new(0),
+            is_awaited: AtomicBool::new(false),
+        }
+    }
+
+    /// What has piled up, and the number of its last record.
+    pub(super) fn take(&self) -> Option<(Bytes, u64)> {
+        let mut pile = self.pile();
+        if pile.octets.is_empty() || pile.is_closed {
+            return None;
+        }
+        Some((mem::take(&mut pile.octets).into(), pile.last))
+    }
+
+    /// The last record that was appended.
+    pub(super) fn last(&self) -> LogPosition {
+        LogPosition(self.pile().last)
+    }
+
+    /// The group has agreed on all up to a record; whether the queue wants to be woken.
+    pub(super) fn reached(&self, up_to: u64) -> bool {
+        self.durable.fetch_max(up_to, Ordering::AcqRel);
+        self.is_awaited.swap(false, Ordering::AcqRel)
+    }
+
+    /// Takes nothing any more.
+    pub(super) fn close(&self) {
+        self.pile().is_closed = true;
+    }
+
+    fn pile(&self) -> MutexGuard<'_, Pile> {
+        self.pile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Journal for GroupLog {
+    fn append(&self, batch: &mut Batch) -> LogPosition {
+        let mut pile = self.pile();
+        if pile.is_closed {
+            batch.clear();
+            return LogPosition::NEVER;
+        }
+        pile.octets.extend_from_slice(batch.octets());
+        pile.last += 1;
+        let position = LogPosition(pile.last);
+        drop(pile);
+        self.fellows.has_work(self.group, batch.can_wait());
+        batch.clear();
+        position
+    }
+
+    fn durable(&self) -> LogPosition {
+        LogPosition(self.durable.load(Ordering::Acquire))
+    }
+
+    fn wake_when_durable(&self, position: LogPosition, _queue: QueueId) {
+        self.is_awaited.store(true, Ordering::Release);
+        if self.durable() >= position {
+            self.fellows.has_work(self.group, false);
+        }
+    }
+
+    fn read(&self, _queue: QueueId, from: Position) -> Option<Vec<(Position, Bytes)>> {
+        self.store.read(self.contents, from)
+    }
+}
