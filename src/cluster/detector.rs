@@ -248,6 +248,11 @@ impl Detector {
         self.verdicts.pop_front()
     }
 
+    /// Whether [`Self::next_verdict`] has something.
+    pub fn has_verdicts(&self) -> bool {
+        !self.verdicts.is_empty()
+    }
+
     /// What a heartbeat to this node says, when the oldest unfinished write to our own disk has
     /// this age.
     pub fn heartbeat(&self, number: NodeNumber, oldest_sync: Duration, now: Moment) -> Heartbeat {

@@ -18,15 +18,15 @@ use super::Class;
 use crate::cluster::{NodeNumber, detector::Why};
 
 /// The one for whom nodes are connected. No method may block or wait: they are called by the tasks
-/// that read and write. Calls for one node and one class come one after the other; all others may
-/// come at the same time.
+/// that read and write, several at the same time. Of one kind of call, those for one node and class
+/// come one after the other.
 pub trait Handler: Send + Sync + 'static {
     /// A frame has arrived. Frames of one node and class arrive in the order of their sending, and
     /// none twice. They may come from a node that is not up, or not yet.
     fn received(&self, frame: Received);
 
-    /// A new connection for what is sent to this node is there: from here to
-    /// [`broken`](Self::broken), everything sent arrives, in order.
+    /// A new connection for what is sent to this node is there: what is sent between here and
+    /// [`broken`](Self::broken) arrives, in order. Sending may succeed a moment before this call.
     fn connected(&self, to: NodeNumber, class: Class) {
         let _ = (to, class);
     }

@@ -6,16 +6,33 @@
 //! sides dial at once, a broken connection loses one direction of one class, and who sends learns
 //! by himself that nobody listens any more. Three classes, so that a snapshot never delays a vote.
 
+mod dialling;
+mod frames;
 mod handler;
+mod handshake;
+mod hello;
+mod hub;
+mod incoming;
+mod line;
+mod outgoing;
+mod question;
+mod refusal;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use thiserror::Error;
 
+use self::{
+    frames::Kind,
+    hub::{Hub, Neighbour},
+};
 pub use self::{
     handler::{Answering, Handler, Hold, Pulse, Question, Received},
+    question::{Unanswered, ask},
     settings::{Credentials, Introduction, Limits, Member, Secret, Settings, VERSIONS},
 };
 pub use super::tls::NodeTls;
@@ -44,16 +61,24 @@ pub enum Unsent {
     Overflow,
 }
 
-/// The connections of this node to all others. It stops when it is told to, not when it is
+/// The connections of this node to all others. They end when they are told to, not when this is
 /// dropped.
 #[derive(Clone, Debug)]
-pub struct Peers {}
+pub struct Peers {
+    hub: Arc<Hub>,
+}
 
 impl Peers {
     /// Listens, and dials the other members. To be called inside a runtime.
     pub fn start(settings: Settings, handler: Arc<dyn Handler>) -> Self {
-        let _ = (settings, handler);
-        Self {}
+        let Settings { me, listener, credentials, members, patience, limits } = settings;
+        let hub = Arc::new(Hub::new((me, credentials), (limits, patience), handler));
+        let peers = Self { hub };
+        peers.set_members(members);
+        let hub = &peers.hub;
+        hub.tasks.spawn(incoming::listen(Arc::clone(hub), listener));
+        hub.tasks.spawn(Arc::clone(hub).watch());
+        peers
     }
 
     /// Sends a frame of any kind, made of these parts, or says at once why not. Never waits. Parts
@@ -68,57 +93,38 @@ impl Peers {
         kind: u8,
         parts: &[Bytes],
     ) -> Result<(), Unsent> {
-        let _ = (to, class, kind, parts);
-        Err(Unsent::NotConnected)
+        let send = |neighbour: &Neighbour| neighbour.outgoing(class).send(Kind::User(kind), parts);
+        self.hub.with(to, send).unwrap_or(Err(Unsent::NotConnected))
     }
 
-    /// Octets that wait to be written; zero when there is no connection.
+    /// Octets that wait to be written, headers included; zero when there is no connection.
     pub fn queued(&self, to: NodeNumber, class: Class) -> usize {
-        let _ = (to, class);
-        0
+        self.hub.with(to, |neighbour| neighbour.outgoing(class).pending()).unwrap_or_default()
     }
 
     /// The cluster has other members from here on. Who is none any more is down; who has moved is
     /// dialled at the new address when the old connection breaks.
     pub fn set_members(&self, members: BTreeMap<NodeNumber, Member>) {
-        let _ = members;
+        if self.hub.stop.is_cancelled() {
+            return;
+        }
+        for neighbour in self.hub.set_members(members) {
+            for class in Class::ALL {
+                let keep = dialling::keep(Arc::clone(&self.hub), Arc::clone(&neighbour), class);
+                self.hub.tasks.spawn(keep);
+            }
+        }
     }
 
     /// What is thought of a node.
     pub fn state(&self, node: NodeNumber) -> State {
-        let _ = node;
-        State::Down
+        self.hub.detector().state(node, self.hub.clock.now())
     }
 
     /// Closes the listener and all connections; nothing is called any more afterwards.
-    pub async fn stop(&self) {}
-}
-
-/// Why a question to another node has no answer.
-#[derive(Debug, Error)]
-pub enum Unanswered {
-    #[error("{address} cannot be reached: {cause}")]
-    Unreachable { address: String, cause: std::io::Error },
-    #[error("{address} did not answer in time")]
-    TimedOut { address: String },
-    #[error("{address} is not trusted: {why}")]
-    Untrusted { address: String, why: String },
-    #[error("{address} refuses: {why}")]
-    Refused { address: String, why: String },
-}
-
-/// Asks the node at `address` (`host:port`) something, without being a member of its cluster; its
-/// [`Handler::asked`] answers. Both sides prove who they are first. The question has 1 MiB at
-/// most, and so has the answer.
-///
-/// # Errors
-/// As [`Unanswered`] tells; after a minute at the latest.
-pub async fn ask(
-    address: &str,
-    name: &str,
-    credentials: &Credentials,
-    payload: Bytes,
-) -> Result<Bytes, Unanswered> {
-    let _ = (name, credentials, payload);
-    Err(Unanswered::TimedOut { address: address.to_owned() })
+    pub async fn stop(&self) {
+        self.hub.stop.cancel();
+        self.hub.tasks.close();
+        self.hub.tasks.wait().await;
+    }
 }

@@ -4,7 +4,7 @@ mod authority;
 mod certificate;
 mod files;
 mod names;
-mod node;
+pub(super) mod node;
 #[cfg(test)]
 mod tests;
 mod verifier;

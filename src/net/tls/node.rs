@@ -2,11 +2,17 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ServerConfig, pki_types::CertificateDer};
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{FromDer, X509Certificate},
+    x509::AttributeTypeAndValue,
+};
 
 use super::files::{self, TlsError};
 
@@ -72,4 +78,33 @@ impl fmt::Debug for NodeTls {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("NodeTls").field("files", &self.files).finish_non_exhaustive()
     }
+}
+
+/// Whether a certificate is for this host: by its alternative names, or by its common name if it
+/// has no alternative name that is a host's or an address. Names with wildcards are for no node.
+pub(in crate::net) fn names_host(der: &CertificateDer<'_>, host: &str) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(der) else { return false };
+    let address = host.parse::<IpAddr>().ok();
+    let mut has_names = false;
+    let alternative = parsed.subject_alternative_name().ok().flatten();
+    let names = alternative.iter().flat_map(|names| &names.value.general_names);
+    for name in names {
+        let is_named = match name {
+            GeneralName::DNSName(name) => name.eq_ignore_ascii_case(host),
+            GeneralName::IPAddress(octets) => match address {
+                Some(IpAddr::V4(address)) => address.octets() == *octets,
+                Some(IpAddr::V6(address)) => address.octets() == *octets,
+                None => false,
+            },
+            _ => continue,
+        };
+        if is_named {
+            return true;
+        }
+        has_names = true;
+    }
+    let is_host = |name: &AttributeTypeAndValue<'_>| {
+        name.as_str().is_ok_and(|name| name.eq_ignore_ascii_case(host))
+    };
+    !has_names && parsed.subject().iter_common_name().any(is_host)
 }
