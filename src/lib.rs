@@ -22,6 +22,10 @@ pub mod broker;
 /// `model`, and does not interpret the records that it keeps.
 pub mod store;
 
+/// What a node knows of its cluster: who is who, and who is there. Knows `model`, and no socket,
+/// clock or task.
+pub mod cluster;
+
 /// Every setting with its default and its unit. Knows `model`.
 pub mod config;
 
@@ -32,8 +36,8 @@ pub mod perf;
 /// plane. Knows `model` and `config`.
 pub mod ctl;
 
-/// Bytes and tasks: sockets on one side, sessions on the other. Knows `model`, `wire`,
-/// `session` and `config`.
+/// Bytes and tasks: sockets on one side, sessions and other nodes on the other. Knows `model`,
+/// `wire`, `session`, `cluster` and `config`.
 pub mod net;
 
 /// The control plane: what operators ask over HTTP. Knows `model`, `broker` and `config`.

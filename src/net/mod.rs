@@ -7,6 +7,7 @@ mod connection;
 mod conversation;
 mod listener;
 mod outbox;
+pub mod peers;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -9,16 +9,20 @@ use std::{
 };
 
 use rustls::{
-    InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    ClientConfig, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    client::Resumption,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
-    sign::CertifiedKey,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use thiserror::Error;
 use tracing::warn;
 
-use super::verifier;
+use super::{
+    node::{Ends, NodeFiles},
+    verifier,
+};
 use crate::config::{self, TlsVersion};
 
 /// Why TLS cannot be offered, or its certificates not be read again.
@@ -119,6 +123,36 @@ pub(super) fn load(settings: &config::Tls) -> Result<Loaded, TlsError> {
     }
     let certificate = served.ok_or_else(|| certificate.lacks("certificate"))?;
     Ok(Loaded { configuration, certificate })
+}
+
+/// What a node needs to meet others, whichever of them has dialled. TLS 1.3 alone is spoken.
+pub(super) fn load_for_node(files: &NodeFiles) -> Result<Ends, TlsError> {
+    let source = |option: &str, path| Source { setting: format!("cluster.tls.{option}"), path };
+    let provider = Arc::new(ring::default_provider());
+    let certificate = source("certfile", &files.certificate);
+    let pair = pair(&certificate, &source("keyfile", &files.key), &provider)?;
+    let roots = Arc::new(authorities(&source("cacertfile", &files.authorities))?);
+    let hosts = Arc::new(Hosts { named: BTreeMap::new(), fallback: Arc::clone(&pair) });
+
+    let impossible = |error: rustls::Error| TlsError::Impossible(error.to_string());
+    let verifier = verifier::of_nodes(Arc::clone(&roots), &provider)
+        .map_err(|error| TlsError::Impossible(error.to_string()))?;
+    let mut accepting = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(impossible)?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(hosts);
+    accepting.session_storage = Arc::new(NoServerSessionStorage {});
+    accepting.send_tls13_tickets = 0;
+    let mut dialling = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(impossible)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier::of_nodes_by_dialler(roots, provider))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+    dialling.resumption = Resumption::disabled();
+    dialling.enable_sni = false;
+    Ok(Ends { accepting: Arc::new(accepting), dialling: Arc::new(dialling) })
 }
 
 fn protocol(version: TlsVersion) -> &'static SupportedProtocolVersion {

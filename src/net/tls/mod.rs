@@ -4,6 +4,7 @@ mod authority;
 mod certificate;
 mod files;
 mod names;
+pub(super) mod node;
 #[cfg(test)]
 mod tests;
 mod verifier;
@@ -25,6 +26,7 @@ pub use self::{
     authority::{Authority, BadName, Identity, Lifetime, Pair},
     certificate::PeerCertificate,
     files::TlsError,
+    node::{NodeFiles, NodeTls},
 };
 use self::{certificate::has_expired, files::Stamps};
 use crate::{config, model::Moment};
