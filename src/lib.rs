@@ -22,6 +22,10 @@ pub mod broker;
 /// `model`, and does not interpret the records that it keeps.
 pub mod store;
 
+/// What makes several brokers one: replicated groups, and the rules by which their leaders change.
+/// Knows `model`, and no socket, file, clock or task.
+pub mod cluster;
+
 /// Every setting with its default and its unit. Knows `model`.
 pub mod config;
 
