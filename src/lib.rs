@@ -22,8 +22,8 @@ pub mod broker;
 /// `model`, and does not interpret the records that it keeps.
 pub mod store;
 
-/// What a node knows of its cluster: who is who, and who is there. Knows `model`, and no socket,
-/// clock or task.
+/// What makes several brokers one: replicated groups, and the rules by which their leaders change.
+/// Knows `model`, and no socket, file, clock or task.
 pub mod cluster;
 
 /// Every setting with its default and its unit. Knows `model`.

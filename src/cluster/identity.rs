@@ -1,13 +1,65 @@
-//! The numbers by which the parts of a cluster know each other.
+//! Numbers that name what a cluster is made of: nodes, groups, their replicas, places in a log.
 
 use std::fmt;
 
-/// A node's number in its cluster, given once and never to another; 0 is a node by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeNumber(pub u32);
+pub use crate::model::NodeNumber;
 
-impl fmt::Display for NodeNumber {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
+/// Makes a newtype over an unsigned integer, shown as the number itself.
+macro_rules! identity {
+    ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+    )*};
+}
+
+identity! {
+    /// A replicated group: a queue, or the metadata. Never reused.
+    GroupId(u64);
+
+    /// One node's copy of one group, not zero: the node's number above 32 bits of an epoch. Never
+    /// reused, not even after the copy was destroyed: a vote it gave would count again.
+    ReplicaId(u64);
+
+    /// The reign of one leader of a group; at most one leader has it.
+    Term(u64);
+
+    /// The place of an entry in a group's log, from 1.
+    Index(u64);
+
+    /// What a caller knows its proposal by; the host only hands it back.
+    Ticket(u64);
+
+    /// A write's place in the order of all writes of one node's host, from 1.
+    WriteNumber(u64);
+}
+
+impl GroupId {
+    /// The group of the metadata. Its followers learn of each commit at once, and not with the next
+    /// entry or tick as those of the other groups do.
+    pub const METADATA: Self = Self(0);
+}
+
+impl ReplicaId {
+    /// The replica that `node` makes for the `epoch`th time.
+    pub const fn new(node: NodeNumber, epoch: u32) -> Self {
+        Self((node.0 as u64) << 32 | epoch as u64)
+    }
+
+    /// The node that holds the replica.
+    pub const fn node(self) -> NodeNumber {
+        NodeNumber((self.0 >> 32) as u32)
+    }
+}
+
+impl Index {
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
     }
 }

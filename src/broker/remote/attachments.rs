@@ -164,7 +164,7 @@ const CANCEL_ON_FAILOVER: &str = "x-cancel-on-ha-failover";
 
 impl Attachment {
     fn leaves_on_failover(&self) -> bool {
-        self.subscriber.arguments.lookup(CANCEL_ON_FAILOVER) == Some(&FieldValue::Bool(true))
+        self.subscriber.arguments.lookup(CANCEL_ON_FAILOVER) == Some(&FieldValue::Boolean(true))
     }
 
     /// Hands on what the channel's credit allows.
