@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::{
     Authority, Broker, Permission, TopicPermission, User,
+    agreement::Registration,
     facts::{self, Fact, Key},
     presence::Present,
     routing::Binding,
@@ -83,7 +84,8 @@ impl Add for Totals {
     }
 }
 
-/// Whatever changes survives a restart once the position that is returned is durable.
+/// Whatever changes survives a restart once the position that is returned is durable. In a cluster
+/// all nodes have agreed to it then; if they have not, the position is one that is never reached.
 impl Broker {
     /// Who may come in and do what.
     pub fn authority(&self) -> &dyn Authority {
@@ -106,16 +108,23 @@ impl Broker {
 
     /// Adds a user, or replaces the one of that name; who is connected stays so.
     pub fn put_user(&self, name: ShortString, user: User) -> LogPosition {
-        let put = self.directory.put(Fact::User(name, user), self.journal.as_deref());
+        let put = self.put_for_user(Fact::User(name, user));
         put.expect("a user stands on nobody")
     }
 
     /// Removes a user with all permissions, and closes the user's connections.
     pub fn delete_user(&self, name: &ShortString) -> Option<LogPosition> {
         let position = self.forget(&Key::User(name.clone()))?;
+        if self.cluster.is_none() {
+            self.dismiss(name);
+        }
+        Some(position)
+    }
+
+    /// Closes the connections of a user who is deleted.
+    pub(super) fn dismiss(&self, name: &ShortString) {
         let reason = format!("user '{name}' is deleted");
         self.presence.close(|present| present.user == *name, &reason);
-        Some(position)
     }
 
     /// All permissions, by user and virtual host.
@@ -130,7 +139,6 @@ impl Broker {
     /// When there is no such user or virtual host.
     pub fn set_permission(&self, held: PermissionView) -> Result<LogPosition, Missing> {
         let PermissionView { user, virtual_host, permission } = held;
-        self.find_home(&virtual_host)?;
         self.put_for_user(Fact::Permission(user, virtual_host, permission))
     }
 
@@ -159,7 +167,6 @@ impl Broker {
     /// When there is no such user or virtual host.
     pub fn set_topic_permission(&self, held: TopicPermissionView) -> Result<LogPosition, Missing> {
         let TopicPermissionView { user, virtual_host, exchange, permission } = held;
-        self.find_home(&virtual_host)?;
         self.put_for_user(Fact::TopicPermission(user, virtual_host, exchange, permission))
     }
 
@@ -194,6 +201,9 @@ impl Broker {
         options: VirtualHostOptions,
     ) -> LogPosition {
         let options = Arc::new(options);
+        if let Some(cluster) = &self.cluster {
+            return self.agree_on_virtual_host(cluster, &name, &options);
+        }
         match self.virtual_hosts.entry(name.clone()) {
             Entry::Occupied(home) => {
                 let home = Arc::clone(home.get());
@@ -218,18 +228,27 @@ impl Broker {
     /// Deletes a virtual host with all that is in it and all permissions for it, and closes its
     /// connections. `None` when there is none.
     pub fn delete_virtual_host(&self, name: &VirtualHostName, now: Moment) -> Option<LogPosition> {
+        if let Some(cluster) = &self.cluster {
+            return self.agree_on_end(cluster, &Key::VirtualHost(name.clone()));
+        }
         let (_, home) = self.virtual_hosts.remove(name)?;
         let mut batch = Batch::default();
         self.directory.forget_virtual_host(name, &mut batch);
-        let position = home.close(&mut batch);
-        let reason = format!("vhost '{name}' is deleted");
-        self.presence.close(|present| present.home == *name, &reason);
-        let exchanges: Vec<_> = home.topology().exchanges().cloned().collect();
-        let annexes = exchanges.iter().flat_map(|exchange| &exchange.annexes);
-        annexes.for_each(|annex| self.close_annex(*annex));
+        home.close(&mut batch);
+        let position = facts::append(self.journal.as_deref(), &mut batch);
+        self.vacate(&home);
         let queues: Vec<_> = home.topology().queues().map(|queue| queue.id).collect();
         queues.into_iter().for_each(|queue| self.delete_queue(queue, now));
         Some(position)
+    }
+
+    /// Closes the connections of a virtual host that is deleted, and drops what its exchanges keep.
+    pub(super) fn vacate(&self, home: &VirtualHost) {
+        let reason = format!("vhost '{}' is deleted", home.name);
+        self.presence.close(|present| present.home == home.name, &reason);
+        let exchanges: Vec<_> = home.topology().exchanges().cloned().collect();
+        let annexes = exchanges.iter().flat_map(|exchange| &exchange.annexes);
+        annexes.for_each(|annex| self.close_annex(*annex));
     }
 
     /// The exchanges of a virtual host but the default one, by name.
@@ -300,23 +319,47 @@ impl Broker {
 
     /// Keeps something for the tools of the whole cluster, in place of what had that name.
     pub fn set_global_parameter(&self, name: ShortString, value: FieldValue) -> LogPosition {
+        if let Some(cluster) = &self.cluster {
+            return self.agree_on_parameter(cluster, name, value);
+        }
         self.parameters.put(name, value, self.journal.as_deref())
     }
 
     /// `None` when there was none.
     pub fn clear_global_parameter(&self, name: &ShortString) -> Option<LogPosition> {
+        if let Some(cluster) = &self.cluster {
+            return self.agree_on_end(cluster, &Key::GlobalParameter(name.clone()));
+        }
         self.parameters.delete(name, self.journal.as_deref())
     }
 
     fn put_for_user(&self, fact: Fact) -> Result<LogPosition, Missing> {
+        if let Some(cluster) = &self.cluster {
+            return self.agree_on_entries(cluster, || {
+                self.check_home_of(&fact)?;
+                self.directory.check(&fact).map_err(Missing::User)?;
+                Ok(vec![Registration::Put(fact.clone())])
+            });
+        }
+        self.check_home_of(&fact)?;
         self.directory.put(fact, self.journal.as_deref()).map_err(Missing::User)
     }
 
     fn forget(&self, key: &Key) -> Option<LogPosition> {
+        if let Some(cluster) = &self.cluster {
+            return self.agree_on_end(cluster, key);
+        }
         self.directory.delete(key, self.journal.as_deref())
     }
 
-    fn find_home(&self, name: &VirtualHostName) -> Result<Arc<VirtualHost>, Missing> {
-        self.virtual_host(name).ok_or_else(|| Missing::VirtualHost(name.clone()))
+    fn check_home_of(&self, fact: &Fact) -> Result<(), Missing> {
+        match fact {
+            Fact::Permission(_, home, _) | Fact::TopicPermission(_, home, ..)
+                if self.virtual_host(home).is_none() =>
+            {
+                Err(Missing::VirtualHost(home.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -15,7 +15,8 @@ use super::{
     virtual_host::VirtualHost,
 };
 use crate::model::{
-    LogPosition, LongString, Message, Moment, PropertyView, QueueId, Refusal, VirtualHostName,
+    ConnectionId, ExchangeName, LogPosition, LongString, Message, Moment, PropertyView, QueueId,
+    Refusal, VirtualHostName,
 };
 
 /// Chance and memory for one way through the exchanges.
@@ -56,11 +57,18 @@ impl Broker {
 
     /// Decides on a topology and applies what was decided, as [`VirtualHost::change`]; what new
     /// exchanges keep gets a place, and what deleted ones kept is dropped.
+    ///
+    /// In a cluster `by` decides, again and again until all agree to it, and nothing is to be
+    /// awaited then.
     pub(super) fn change<T>(
         &self,
-        home: &Arc<VirtualHost>,
-        decide: impl FnOnce(&Topology) -> Result<(T, Vec<Change>), Refusal>,
+        (home, by): (&Arc<VirtualHost>, ConnectionId),
+        mut decide: impl FnMut(&Topology) -> Result<(T, Vec<Change>), Refusal>,
     ) -> Result<(T, LogPosition), Refusal> {
+        if let Some(cluster) = &self.cluster {
+            let result = self.agree_on_change(cluster, (home, by), decide)?;
+            return Ok((result, LogPosition::default()));
+        }
         home.change(|topology| {
             let (result, mut changes) = decide(topology)?;
             changes.iter_mut().for_each(|change| self.see_to_annexes(home, topology, change));
@@ -77,14 +85,17 @@ impl Broker {
                 *record = Arc::new(record.with_annexes(numbers));
                 self.host_annexes(home, record);
             }
-            Change::ExchangeDeleted(name) => {
-                let annexes = topology.exchange(name).map(|record| &record.annexes[..]);
-                annexes.unwrap_or_default().iter().for_each(|annex| self.close_annex(*annex));
-            }
+            Change::ExchangeDeleted(name) => self.close_annexes(topology, name),
             Change::ExchangeDeclared(_) | Change::QueueDeclared(_) | Change::QueueDeleted(_) => {}
             Change::Bound(_) | Change::Unbound(_) | Change::Described(_) => {}
             Change::PolicySet(..) | Change::PolicyCleared(..) => {}
         }
+    }
+
+    /// Drops what an exchange keeps that is about to be deleted.
+    pub(super) fn close_annexes(&self, topology: &Topology, exchange: &ExchangeName) {
+        let annexes = topology.exchange(exchange).map(|record| &record.annexes[..]);
+        annexes.unwrap_or_default().iter().for_each(|annex| self.close_annex(*annex));
     }
 
     pub(super) fn close_annex(&self, annex: QueueId) {
@@ -94,7 +105,7 @@ impl Broker {
         self.timer.forget(annex);
     }
 
-    fn host_annexes(&self, home: &Arc<VirtualHost>, record: &ExchangeRecord) {
+    pub(super) fn host_annexes(&self, home: &Arc<VirtualHost>, record: &ExchangeRecord) {
         for annex in record.annex_records() {
             let journal = self.journal.clone().filter(|_| annex.durable);
             // It begins to count time with its first message.
@@ -143,6 +154,11 @@ impl Broker {
         replay.written
     }
 
+    /// Seeds chance for what no client sends.
+    pub(super) fn draw(&self) -> u64 {
+        self.next_draw.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// The queues that a message reaches from an exchange, when nobody waits for the answer.
     pub(super) fn find_way(
         &self,
@@ -152,7 +168,7 @@ impl Broker {
         now: Moment,
         out: &mut Vec<QueueId>,
     ) {
-        let mut draws = Draws::new(self.next_draw.fetch_add(1, Ordering::Relaxed));
+        let mut draws = Draws::new(self.draw());
         let mut present = Chances { broker: self, draws: &mut draws, now };
         topology.route_from(start, message, further_keys, &mut present, out);
     }

@@ -77,7 +77,7 @@ use self::{
     virtual_host::VirtualHost,
 };
 use crate::model::{
-    Batch, ConnectionId, ConsumerId, LogPosition, Message, Moment, Position, PropertyView, QueueId,
+    ConnectionId, ConsumerId, LogPosition, Message, Moment, Position, PropertyView, QueueId,
     QueueName, RateLimits, Refusal, VirtualHostName,
 };
 
@@ -301,6 +301,9 @@ impl Broker {
         now: Moment,
     ) -> Result<(u64, LogPosition), Refusal> {
         let (ended, aftermath) = hosted.end(condition, self.around(now));
+        if self.cluster.is_some() {
+            return self.end_agreed(hosted, ended, aftermath, now);
+        }
         let position = self.see_to(hosted, aftermath, now);
         ended.map(|counts| (counts.ready, position))
     }
@@ -308,24 +311,21 @@ impl Broker {
     /// Deletes a queue whatever is in it.
     fn delete_queue(&self, queue: QueueId, now: Moment) {
         if let Some(hosted) = self.queue(queue) {
-            let always = |_| Ok(());
-            let _nothing_refuses = self.end_queue(&hosted, always, now);
+            let (_, aftermath) = hosted.end(|_| Ok(()), self.around(now));
+            self.see_to(&hosted, aftermath, now);
         }
     }
 
-    /// Takes a queue whose life has ended out of the topology.
+    /// Takes a queue whose life has ended out of the topology; in a cluster, once all agree to it.
     fn remove(&self, hosted: &Hosted) -> LogPosition {
         let id = hosted.record.id;
-        let removed = self.change(&hosted.home, |topology| Ok(((), topology.delete_queue(id))));
-        if let Some(journal) = &self.journal
-            && hosted.has_spilled()
-        {
-            let mut batch = Batch::default();
-            batch.forget(id.spilled());
-            journal.append(&mut batch);
+        if self.cluster.is_some() {
+            self.remove_later(&hosted.home, id);
+            return LogPosition::default();
         }
-        self.queues.remove(&id);
-        self.timer.forget(id);
+        let home = (&hosted.home, ConnectionId::default());
+        let removed = self.change(home, |topology| Ok(((), topology.delete_queue(id))));
+        self.take_place(hosted);
         removed.map_or_else(|_nothing_refuses| LogPosition::default(), |((), position)| position)
     }
 

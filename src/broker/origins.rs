@@ -49,9 +49,9 @@ impl Broker {
         facts: &BTreeMap<Bytes, Bytes>,
     ) -> Result<Vec<RestoredQueue>, BadFact> {
         let rebuilt = Rebuilt::from_facts(facts)?;
-        if let Some(last) = rebuilt.last_queue() {
-            self.begin_queues_above(last);
-        }
+        self.begin_queues_above(rebuilt.last_queue(self.node()).unwrap_or_default());
+        self.restore_marks(&rebuilt.marks);
+        let agreed = rebuilt.agreed();
         for fact in rebuilt.others {
             match fact {
                 Fact::GlobalParameter(name, value) => self.parameters.restore(name, value),
@@ -59,7 +59,11 @@ impl Broker {
             }
         }
         let homes = rebuilt.topologies.into_iter();
-        Ok(homes.flat_map(|(name, topology)| self.restore_virtual_host(name, topology)).collect())
+        let restored = homes.flat_map(|(name, topology)| {
+            let index = agreed.get(&name).copied().unwrap_or_default();
+            self.restore_virtual_host(name, topology, index)
+        });
+        Ok(restored.collect())
     }
 
     /// No new queue will have this number or a lower one.
@@ -81,13 +85,16 @@ impl Broker {
             Fact::User(user_name.clone(), user),
             Fact::Permission(user_name, virtual_host.clone(), permission),
         ];
+        if let Some(cluster) = &self.cluster {
+            return self.agree_on_origins(cluster, &facts);
+        }
         let mut batch = Batch::default();
         facts.iter().for_each(|fact| fact.put(&mut batch));
         let position = facts::append(self.journal.as_deref(), &mut batch);
         facts.into_iter().for_each(|fact| self.directory.restore(fact));
         let mut topology = Topology::new(virtual_host.clone());
         topology.apply(&Change::Described(options));
-        self.restore_virtual_host(virtual_host, topology);
+        self.restore_virtual_host(virtual_host, topology, 0);
         position
     }
 
@@ -96,11 +103,13 @@ impl Broker {
         self.directory.is_empty() && self.virtual_hosts.is_empty()
     }
 
-    fn restore_virtual_host(
+    pub(super) fn restore_virtual_host(
         &self,
         name: VirtualHostName,
         topology: Topology,
+        agreed: u64,
     ) -> Vec<RestoredQueue> {
+        let topology = topology.keeping_all(self.cluster.is_some());
         let annexes = topology.exchanges().flat_map(|exchange| exchange.annex_records());
         let records: Vec<_> = topology
             .queues()
@@ -108,7 +117,8 @@ impl Broker {
             .chain(annexes)
             .map(|record| (Arc::clone(&record), Configuration::of(&record, &topology)))
             .collect();
-        let home = Arc::new(VirtualHost::new(topology, self.journal.clone()));
+        let home = VirtualHost::new(topology, self.journal.clone()).agreed_at(agreed);
+        let home = Arc::new(home);
         self.virtual_hosts.insert(name, Arc::clone(&home));
         records
             .into_iter()

@@ -41,6 +41,18 @@ impl Parameters {
         facts::append(journal, &mut batch)
     }
 
+    /// Forgets everything, and takes up these, which are written already.
+    pub(super) fn replace(&self, all: Vec<(ShortString, FieldValue)>) {
+        *self.write() = all.into_iter().collect();
+    }
+
+    /// Removes one, and writes that to `batch`.
+    pub(super) fn forget(&self, name: &ShortString, batch: &mut Batch) {
+        if self.write().remove(name).is_some() {
+            Key::GlobalParameter(name.clone()).delete(batch);
+        }
+    }
+
     /// Says whether it was there.
     pub(super) fn delete(
         &self,

@@ -120,6 +120,11 @@ impl Presence {
         self.lock().present.iter().map(|(id, present)| (*id, present.clone())).collect()
     }
 
+    /// Whether a connection is there.
+    pub(super) fn is_here(&self, connection: ConnectionId) -> bool {
+        self.lock().present.contains_key(&connection)
+    }
+
     /// Tells connections to end, and why.
     pub(super) fn close(&self, is_meant: impl Fn(&Present) -> bool, reason: &str) {
         let register = self.lock();

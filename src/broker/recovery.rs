@@ -1,28 +1,24 @@
 //! The way back: what a crash has left, made into a broker again.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use bytes::Bytes;
 
 use super::{
     BadFact, Broker,
-    hosted::Hosted,
     origins::RestoredQueue,
     queue::{Command, Restored},
     routing::AnnexPlan,
 };
-use crate::model::{Batch, Entry, Moment, Position, QueueId, Ranges};
+use crate::model::{Batch, Entry, Moment, NodeNumber, Position, QueueId, Ranges};
 
 /// What survived, gathered in the order in which it was written.
 #[derive(Debug, Default)]
 pub struct Restoring {
     facts: BTreeMap<Bytes, Bytes>,
     queues: BTreeMap<QueueId, Restored>,
-    /// No queue that was forgotten had this number or a higher one.
-    above_forgotten: u64,
+    /// No queue of a node that was forgotten had this number or a higher one.
+    above_forgotten: BTreeMap<NodeNumber, u64>,
 }
 
 /// A queue's messages outside of the journal.
@@ -75,7 +71,8 @@ impl Restoring {
             Entry::Delivered { queue, below } => self.queue(*queue).deliver_below(*below),
             Entry::Forget { queue } => {
                 self.queues.remove(queue);
-                self.above_forgotten = self.above_forgotten.max(queue.base().0 + 1);
+                let above = self.above_forgotten.entry(queue.node()).or_default();
+                *above = (*above).max(queue.base().0 + 1);
             }
             Entry::Put { key, value } => self.fact(key, value),
             Entry::Delete { key } => drop(self.facts.remove(*key)),
@@ -105,14 +102,18 @@ impl Broker {
         let Restoring { facts, mut queues, above_forgotten } = restoring;
         let restored = self.restore_topology(&facts)?;
         let known = restored.iter().map(|queue| queue.record.id).chain(queues.keys().copied());
-        let above = known.map(|queue| queue.base().0 + 1).max().unwrap_or(0);
-        let first = above.max(above_forgotten).max(queue_floor);
+        let own = known.filter(|queue| queue.node() == self.node());
+        let above = own.map(|queue| queue.base().0 + 1).max().unwrap_or(0);
+        let above_forgotten = above_forgotten.get(&self.node()).copied().unwrap_or(0);
+        // In a cluster it may be another node's: what was agreed on says more then.
+        let floor = if QueueId(queue_floor).node() == self.node() { queue_floor } else { 0 };
+        let first = above.max(above_forgotten).max(floor);
         self.next_queue.fetch_max(first, Ordering::Relaxed);
         let mut timed = Vec::new();
         for queue in restored {
             let contents = queues.remove(&queue.record.id).unwrap_or_default();
             timed.extend(is_timed(&queue).then_some(queue.record.id));
-            self.host_again(queue, contents, now);
+            self.place(queue, contents, now);
         }
         if let Some(journal) = &self.journal {
             let mut batch = Batch::default();
@@ -124,13 +125,6 @@ impl Broker {
         // Only when all queues are there: what has expired meanwhile goes on to others.
         timed.into_iter().for_each(|id| self.command(id, Command::Touch, now));
         Ok(())
-    }
-
-    fn host_again(&self, queue: RestoredQueue, contents: Restored, now: Moment) {
-        let RestoredQueue { record, home, configuration } = queue;
-        let journal = self.journal.clone().filter(|_| record.durable);
-        let hosted = Hosted::new(record, home, configuration, now);
-        self.host(&Arc::new(hosted.kept_in(journal, contents)));
     }
 }
 

@@ -23,6 +23,9 @@ pub(super) struct VirtualHost {
     journal: Option<Arc<dyn Journal>>,
     /// The position of the topology's last record; set under its lock.
     written: AtomicU64,
+    /// The index of the last change that the nodes of a cluster have agreed on; set under the
+    /// topology's lock.
+    agreed: AtomicU64,
 }
 
 impl VirtualHost {
@@ -34,7 +37,13 @@ impl VirtualHost {
             is_closed: AtomicBool::new(false),
             journal,
             written: AtomicU64::new(0),
+            agreed: AtomicU64::new(0),
         }
+    }
+
+    /// The same virtual host, of which the last change was agreed on at that index.
+    pub(super) fn agreed_at(self, index: u64) -> Self {
+        Self { agreed: AtomicU64::new(index), ..self }
     }
 
     /// The topology, to look things up. No queue's lock may be held.
@@ -94,12 +103,44 @@ impl VirtualHost {
         Ok((result, awaited))
     }
 
+    /// Decides on the topology as it is, and changes nothing yet. With the decision comes the index
+    /// of the last change that it has seen.
+    pub(super) fn decide<T>(
+        &self,
+        decide: impl FnOnce(&Topology) -> Result<T, Refusal>,
+    ) -> Result<(T, u64), Refusal> {
+        let topology = self.topology();
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(Refusal::VirtualHostNotFound(self.name.clone()));
+        }
+        Ok((decide(&topology)?, self.agreed()))
+    }
+
+    /// Applies what was agreed on at `index`, and writes it behind what `batch` holds.
+    pub(super) fn apply_agreed<T>(
+        &self,
+        index: u64,
+        batch: &mut Batch,
+        apply: impl FnOnce(&mut Topology, &mut Batch) -> T,
+    ) -> T {
+        let mut topology = self.topology.write().unwrap_or_else(PoisonError::into_inner);
+        let result = apply(&mut topology, batch);
+        facts::append(self.journal.as_deref(), batch);
+        self.version.store(topology.version(), Ordering::Release);
+        self.agreed.store(index, Ordering::Release);
+        result
+    }
+
+    /// The index of the last change that was agreed on.
+    pub(super) fn agreed(&self) -> u64 {
+        self.agreed.load(Ordering::Acquire)
+    }
+
     /// The end of the virtual host: writes behind what `batch` holds that nothing of it survives.
-    pub(super) fn close(&self, batch: &mut Batch) -> LogPosition {
+    pub(super) fn close(&self, batch: &mut Batch) {
         let topology = self.topology.write().unwrap_or_else(PoisonError::into_inner);
         self.is_closed.store(true, Ordering::Relaxed);
         topology.erase(batch);
-        facts::append(self.journal.as_deref(), batch)
     }
 
     /// Once this is durable, so is all that has been changed.

@@ -54,6 +54,11 @@ impl NodeNumber {
         (self.0 as u64) << COUNTED
     }
 
+    /// The greatest number that this node may give.
+    pub const fn last(self) -> u64 {
+        self.base() | ((1 << COUNTED) - 1)
+    }
+
     /// The node on which this was numbered.
     const fn of(number: u64) -> Self {
         Self(((number & !SPILLED) >> COUNTED) as u32)

@@ -148,6 +148,35 @@ impl Directory {
         Ok(position)
     }
 
+    /// Whether the user is there whom the fact is about; else his name.
+    pub(super) fn check(&self, fact: &Fact) -> Result<(), ShortString> {
+        self.read().lacks_user_of(fact).map_or(Ok(()), |missing| Err(missing.clone()))
+    }
+
+    /// Whether there is such a thing.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.read().has(key)
+    }
+
+    /// Everything that is known.
+    pub(super) fn facts(&self) -> Vec<Fact> {
+        self.read().facts()
+    }
+
+    /// Forgets everything, and takes up these facts, which are written already.
+    pub(super) fn replace(&self, facts: Vec<Fact>) {
+        let mut known = Known::default();
+        facts.into_iter().for_each(|fact| known.put(fact));
+        *self.write() = known;
+        self.changed();
+    }
+
+    /// Removes what the key names, and what stands on it, and writes that to `batch`.
+    pub(super) fn forget(&self, key: &Key, batch: &mut Batch) {
+        self.write().delete(key, batch);
+        self.changed();
+    }
+
     /// Removes what the key names, and what stands on it; `None` when there is no such thing.
     pub(super) fn delete(&self, key: &Key, journal: Option<&dyn Journal>) -> Option<LogPosition> {
         let mut known = self.write();
@@ -191,6 +220,33 @@ impl Known {
             }
             _ => None,
         }
+    }
+
+    fn has(&self, key: &Key) -> bool {
+        match key {
+            Key::User(name) => self.users.contains_key(name),
+            Key::Permission(user, home) => {
+                self.permissions.contains_key(&(user.clone(), home.clone()))
+            }
+            Key::TopicPermission(user, home, exchange) => {
+                let place = (user.clone(), home.clone());
+                self.topics.contains_key(&(place, exchange.clone()))
+            }
+            _ => false,
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let users = self.users.iter();
+        let users = users.map(|(name, user)| Fact::User(name.clone(), user.clone()));
+        let permissions = self
+            .permissions
+            .iter()
+            .map(|((user, home), held)| Fact::Permission(user.clone(), home.clone(), held.clone()));
+        let topics = self.topics.iter().map(|(((user, home), exchange), held)| {
+            Fact::TopicPermission(user.clone(), home.clone(), exchange.clone(), held.clone())
+        });
+        users.chain(permissions).chain(topics).collect()
     }
 
     fn put(&mut self, fact: Fact) {

@@ -6,37 +6,55 @@
 //!                          ▲                                             │
 //!                          └────────── void: it has changed since ◄──────┘
 //! ```
+//!
+//! Applying decides nothing but whether a command is void, and that alike on every node: by the
+//! index of the last change, which is kept with what was changed.
 
+mod applying;
 mod command;
+mod deciding;
+mod registering;
+mod state;
+#[cfg(test)]
+mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+pub(super) use self::command::Registration;
 pub use self::command::Unreadable;
+
 use super::{
     Broker,
-    ports::{Agreed, Agreement, Job},
+    facts::{Fact, Mark},
+    ports::Agreement,
+    topology::Change,
 };
-use crate::model::{Moment, NodeNumber, Refusal};
+use crate::model::{Batch, NodeNumber, QueueId};
 
 /// What makes a node one of a cluster.
 #[derive(Debug)]
 pub(super) struct Cluster {
-    pub(super) node: NodeNumber,
-    pub(super) agreement: Arc<dyn Agreement>,
+    node: NodeNumber,
+    agreement: Arc<dyn Agreement>,
     marks: Mutex<Marks>,
 }
 
-/// How far everything agreed on has come here.
-#[derive(Debug, Default)]
+/// How far everything agreed on has come here. Under its lock nothing else is touched.
+#[derive(Clone, Debug, Default)]
 struct Marks {
     index: u64,
+    /// The index of the last change of users, permissions, parameters, or virtual hosts.
+    registry: u64,
+    /// The greatest number of a queue that each node has given: a number is never given again.
+    numbers: BTreeMap<NodeNumber, u64>,
 }
 
-impl Cluster {
-    fn marks(&self) -> MutexGuard<'_, Marks> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// So many numbers are left out when a node starts again: some may have been given and not be
+/// agreed on yet.
+const GIVEN_AWAY: u64 = 1 << 20;
 
 impl Broker {
     /// The same broker as a node of a cluster: whatever all nodes must know is agreed on. To be
@@ -44,7 +62,9 @@ impl Broker {
     #[must_use]
     pub fn in_cluster(self, node: NodeNumber, agreement: Arc<dyn Agreement>) -> Self {
         let cluster = Cluster { node, agreement, marks: Mutex::default() };
-        Self { cluster: Some(cluster), ..self }
+        let broker = Self { cluster: Some(cluster), ..self };
+        broker.begin_queues_above(QueueId(node.base()));
+        broker
     }
 
     /// The number of this node; 0 without a cluster.
@@ -57,55 +77,55 @@ impl Broker {
         self.cluster.as_ref().map_or(0, |cluster| cluster.marks().index)
     }
 
-    /// Applies a command that the nodes have agreed on. To be called on every node, by one thread,
-    /// in the order of the indexes; what has been applied already is passed over as void. What
-    /// survives of it is written together with its index.
-    ///
-    /// # Errors
-    /// When the command makes no sense, or is a later program's: the node cannot go on.
-    pub fn apply_agreed(
-        &self,
-        _index: u64,
-        _command: &[u8],
-        _now: Moment,
-    ) -> Result<Agreed, Unreadable> {
-        Ok(Agreed::Void)
+    /// Takes up how far the nodes had agreed when this one was stopped, or another one was.
+    pub(super) fn restore_marks(&self, restored: &[(Mark, u64)]) {
+        let Some(cluster) = &self.cluster else { return };
+        let mut marks = Marks::default();
+        for (mark, number) in restored {
+            match mark {
+                Mark::Index => marks.index = *number,
+                Mark::Registry => marks.registry = *number,
+                Mark::Home(_) => {}
+                Mark::Numbers(node) => drop(marks.numbers.insert(*node, *number)),
+            }
+        }
+        let last = marks.numbers.get(&cluster.node).copied().unwrap_or(cluster.node.base());
+        self.begin_queues_above(QueueId(last + GIVEN_AWAY));
+        *cluster.marks() = marks;
+    }
+}
+
+impl Cluster {
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All that was agreed on, as of [`Self::agreed_index`]: the same octets on every node. To be
-    /// called by the thread that applies.
-    pub fn agreed_state(&self) -> Vec<u8> {
-        Vec::new()
+    /// Notes that all up to `index` is applied, and writes it.
+    fn advance(&self, index: u64, batch: &mut Batch) {
+        Fact::Mark(Mark::Index, index).put(batch);
+        self.marks().index = index;
     }
 
-    /// Brings this node to what another one had agreed on at `index`: what is not in it is removed;
-    /// queues of the same number stay as they are. To be called by the thread that applies.
-    ///
-    /// # Errors
-    /// When the state makes no sense. Nothing has been done then.
-    pub fn install_agreed(
-        &self,
-        _index: u64,
-        _state: &[u8],
-        _now: Moment,
-    ) -> Result<(), Unreadable> {
-        Ok(())
+    /// Notes the numbers of what is declared, and writes the greatest of each node.
+    fn note_numbers(&self, changes: &[Change], batch: &mut Batch) {
+        let mut marks = self.marks();
+        for id in changes.iter().flat_map(numbers) {
+            let greatest = marks.numbers.entry(id.node()).or_default();
+            if id.0 > *greatest {
+                *greatest = id.0;
+                Fact::Mark(Mark::Numbers(id.node()), id.0).put(batch);
+            }
+        }
     }
+}
 
-    /// Does what was put off ([`Agreement::later`]), one or several. Blocks its thread.
-    ///
-    /// # Errors
-    /// [`Refusal::NoQuorum`]: it is to be tried again.
-    pub fn perform(&self, _jobs: &[Job]) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    /// Has the transient queues removed that lived on a node before it was started again, or was
-    /// taken out of the cluster. Blocks its thread; to be called before clients come.
-    ///
-    /// # Errors
-    /// [`Refusal::NoQuorum`]: it is to be tried again.
-    pub fn forget_transients(&self, _node: NodeNumber) -> Result<(), Refusal> {
-        Ok(())
+/// The numbers that a change gives to queues.
+fn numbers(change: &Change) -> Vec<QueueId> {
+    match change {
+        Change::QueueDeclared(queue) => vec![queue.id],
+        Change::ExchangeDeclared(exchange) => exchange.annexes.clone(),
+        Change::ExchangeDeleted(_) | Change::QueueDeleted(_) => Vec::new(),
+        Change::Bound(_) | Change::Unbound(_) | Change::Described(_) => Vec::new(),
+        Change::PolicySet(..) | Change::PolicyCleared(..) => Vec::new(),
     }
 }

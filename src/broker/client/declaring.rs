@@ -39,7 +39,7 @@ impl Client {
         let may_be_new = self.may_have_alternate(declaration);
         self.change(|topology| {
             if topology.exchange(&declaration.name).is_none() {
-                may_be_new?;
+                may_be_new.clone()?;
             }
             topology.declare_exchange(declaration).map(one)
         })
@@ -81,6 +81,12 @@ impl Client {
         home.topology().check_queue_name(declaration)?;
         self.may_with_queue(Right::Configure, &declaration.name)?;
         let may_be_new = self.may_have_dead_letters(declaration);
+        if let Some(cluster) = &self.broker.cluster {
+            let home = (&*home, self.id);
+            let declared = self.broker.agree_on_queue(cluster, home, declaration, &may_be_new, now);
+            return declared
+                .map(|(record, counts)| DeclaredQueue::new(record.name.clone(), counts));
+        }
         loop {
             let id_if_new = self.broker.next_queue_id();
             let (hosted, position) =
@@ -142,15 +148,17 @@ impl Client {
             return Ok(0);
         }
         self.may_with_queue(Right::Configure, queue)?;
-        let hosted = match self.queue(queue) {
+        let found = self.home().topology().check_queue(queue, self.id).cloned();
+        let record = match found {
             Err(Refusal::NotFound(_)) => {
                 self.await_position(self.home().written());
                 return Ok(0);
             }
             found => found?,
         };
-        let resource = || hosted.resource();
-        if hosted.record.options.kind == QueueKind::Quorum && (if_unused || if_empty) {
+        let home = Arc::clone(self.home());
+        let resource = || topology::queue_resource(&home.name, queue);
+        if record.options.kind == QueueKind::Quorum && (if_unused || if_empty) {
             let flag = if if_unused { "if-unused" } else { "if-empty" };
             return Err(Refusal::ConditionalDeleteUnsupported { resource: resource(), flag });
         }
@@ -162,6 +170,10 @@ impl Client {
                 return Err(Refusal::InUse(resource()));
             }
             Ok(())
+        };
+        let Some(hosted) = self.broker.queue(record.id) else {
+            self.await_position(home.written());
+            return self.broker.end_elsewhere(&home, &record, condition);
         };
         let (messages, position) = self.broker.end_queue(&hosted, condition, now)?;
         self.await_position(position);
@@ -189,7 +201,9 @@ impl Client {
         let (id, broker) = (self.id, Arc::clone(&self.broker));
         let replay = self.change(|topology| {
             let change = topology.bind(binding.clone(), id)?;
-            let replay = change.as_ref().map(|_| broker.replay(topology, &binding, now));
+            // Every node of a cluster has some to replay, when it applies the change.
+            let replays = change.is_some() && broker.cluster.is_none();
+            let replay = replays.then(|| broker.replay(topology, &binding, now));
             Ok((replay.unwrap_or_default(), change.into_iter().collect()))
         })?;
         self.await_position(broker.finish_replay(replay, now));
@@ -208,9 +222,9 @@ impl Client {
 
     fn change<T>(
         &mut self,
-        decide: impl FnOnce(&Topology) -> Result<(T, Vec<Change>), Refusal>,
+        decide: impl FnMut(&Topology) -> Result<(T, Vec<Change>), Refusal>,
     ) -> Result<T, Refusal> {
-        let (result, position) = self.broker.change(self.home(), decide)?;
+        let (result, position) = self.broker.change((self.home(), self.id), decide)?;
         self.await_position(position);
         Ok(result)
     }

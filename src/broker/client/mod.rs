@@ -219,7 +219,8 @@ impl Client {
     pub fn leave(&mut self, now: Moment) {
         let Some(home) = self.home.take() else { return };
         self.broker.presence.leave(self.id);
-        let own: Vec<_> = home.topology().queues_of(self.id).map(|queue| queue.id).collect();
+        let own: Vec<_> =
+            self.home_now(home).topology().queues_of(self.id).map(|queue| queue.id).collect();
         for queue in own {
             self.broker.delete_queue(queue, now);
         }
@@ -227,6 +228,13 @@ impl Client {
         while let Some((channel, _)) = self.reply_names.first_key_value() {
             self.forget_reply_consumer(*channel);
         }
+    }
+
+    /// A virtual host may have been deleted and made again while all nodes agreed to a queue of this
+    /// connection's.
+    fn home_now(&self, home: Arc<VirtualHost>) -> Arc<VirtualHost> {
+        let of_cluster = self.broker.cluster.as_ref();
+        of_cluster.and_then(|_| self.broker.virtual_host(&home.name)).unwrap_or(home)
     }
 
     fn home(&self) -> &Arc<VirtualHost> {

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use super::put_table;
+use super::{
+    mark::{MARK, Mark},
+    put_table,
+};
 use crate::{
     broker::{
         policy::PolicyKind,
@@ -28,6 +31,7 @@ pub(in crate::broker) enum Key {
     TopicPermission(ShortString, VirtualHostName, ExchangeName),
     GlobalParameter(ShortString),
     Policy(VirtualHostName, PolicyKind, ShortString),
+    Mark(Mark),
 }
 
 const VIRTUAL_HOST: u8 = 1;
@@ -50,7 +54,7 @@ impl Key {
         batch.delete(&self.octets());
     }
 
-    pub(super) fn octets(&self) -> Vec<u8> {
+    pub(in crate::broker) fn octets(&self) -> Vec<u8> {
         let mut octets = Vec::new();
         match self {
             Self::VirtualHost(name) => put_parts(&mut octets, VIRTUAL_HOST, [name]),
@@ -68,6 +72,7 @@ impl Key {
             Self::Policy(home, PolicyKind::Operator, name) => {
                 put_parts(&mut octets, OPERATOR_POLICY, [home, name]);
             }
+            Self::Mark(mark) => mark.put(&mut octets),
             Self::Binding(home, binding) => {
                 put_parts(&mut octets, BINDING, [home, &binding.source]);
                 let (kind, destination): (_, &ShortString) = match &binding.destination {
@@ -82,7 +87,7 @@ impl Key {
     }
 
     /// Reads a key; `None` when the octets are none.
-    pub(super) fn read(octets: &[u8]) -> Option<Self> {
+    pub(in crate::broker) fn read(octets: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(octets);
         let key = match reader.u8()? {
             VIRTUAL_HOST => Self::VirtualHost(name(&mut reader)?),
@@ -99,6 +104,7 @@ impl Key {
             OPERATOR_POLICY => {
                 Self::Policy(name(&mut reader)?, PolicyKind::Operator, name(&mut reader)?)
             }
+            MARK => Self::Mark(Mark::read(&mut reader)?),
             BINDING => {
                 let home = name(&mut reader)?;
                 let source = name(&mut reader)?;
@@ -140,6 +146,12 @@ impl fmt::Display for Key {
             Self::Policy(home, PolicyKind::Operator, name) => {
                 write!(to, "operator policy '{name}' in vhost '{home}'")
             }
+            Self::Mark(Mark::Index) => write!(to, "index of the last command"),
+            Self::Mark(Mark::Registry) => write!(to, "index of the last change of the registry"),
+            Self::Mark(Mark::Home(name)) => {
+                write!(to, "index of the last change in vhost '{name}'")
+            }
+            Self::Mark(Mark::Numbers(node)) => write!(to, "last number of a queue of node {node}"),
             Self::Binding(home, binding) => {
                 let Binding { source, destination, routing_key, .. } = &**binding;
                 let (kind, destination): (_, &ShortString) = match destination {

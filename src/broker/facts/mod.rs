@@ -7,6 +7,7 @@
 mod access;
 mod fault;
 mod key;
+mod mark;
 mod policy;
 mod rebuilt;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 
 pub use self::fault::BadFact;
 use self::fault::Fault;
-pub(super) use self::{key::Key, rebuilt::Rebuilt};
+pub(super) use self::{key::Key, mark::Mark, rebuilt::Rebuilt};
 use super::{
     access::{Permission, TopicPermission, User},
     policy::{Policy, PolicyKind},
@@ -27,8 +28,9 @@ use super::{
     topology::{self, ExchangeRecord, QueueRecord},
 };
 use crate::model::{
-    Batch, ExchangeName, ExchangeOptions, FieldTable, FieldValue, LogPosition, Placement, QueueId,
-    QueueName, QueueOptions, ShortString, VirtualHostName, VirtualHostOptions,
+    Batch, ConnectionId, ExchangeName, ExchangeOptions, FieldTable, FieldValue, LogPosition,
+    NodeNumber, Placement, QueueId, QueueName, QueueOptions, ShortString, VirtualHostName,
+    VirtualHostOptions,
     compact::{Reader, put_octets, put_varint},
     octets::{Field, Writer},
 };
@@ -46,6 +48,8 @@ pub(super) enum Fact {
     /// Something that tools keep here for the whole cluster.
     GlobalParameter(ShortString, FieldValue),
     Policy(VirtualHostName, PolicyKind, Arc<Policy>),
+    /// How far the nodes have agreed. Only in a cluster.
+    Mark(Mark, u64),
 }
 
 /// The first octet of every value.
@@ -57,6 +61,12 @@ const VALUE: &str = "value";
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
 const ANNEXED: u8 = 4;
+/// Not durable: written in a cluster only, where every node must know it.
+const TRANSIENT: u8 = 8;
+/// Exclusive to a connection.
+const OWNED: u8 = 16;
+/// It lives on a node of a cluster.
+const PLACED: u8 = 32;
 
 /// Appends what was gathered, if there is a journal and anything to append.
 pub(super) fn append(journal: Option<&dyn Journal>, batch: &mut Batch) -> LogPosition {
@@ -96,10 +106,11 @@ impl Fact {
             Self::Policy(home, kind, policy) => {
                 Key::Policy(home.clone(), *kind, policy.name.clone())
             }
+            Self::Mark(mark, _) => Key::Mark(mark.clone()),
         }
     }
 
-    fn value(&self) -> Vec<u8> {
+    pub(super) fn value(&self) -> Vec<u8> {
         let mut value = vec![VERSION];
         match self {
             Self::Binding(..) => {}
@@ -108,7 +119,8 @@ impl Fact {
                 put_octets(&mut value, exchange.kind.as_str().as_bytes());
                 let internal = if exchange.internal { INTERNAL } else { 0 };
                 let annexed = if exchange.annexes.is_empty() { 0 } else { ANNEXED };
-                value.push(auto_delete(exchange.auto_delete) | internal | annexed);
+                let transient = if exchange.durable { 0 } else { TRANSIENT };
+                value.push(auto_delete(exchange.auto_delete) | internal | annexed | transient);
                 if annexed != 0 {
                     put_varint(&mut value, exchange.annexes.len() as u64);
                     exchange.annexes.iter().for_each(|annex| put_varint(&mut value, annex.0));
@@ -117,9 +129,10 @@ impl Fact {
             }
             Self::Queue(_, queue) => {
                 put_varint(&mut value, queue.id.0);
-                value.push(auto_delete(queue.auto_delete));
+                put_queue(&mut value, queue);
                 put_table(&mut value, &queue.arguments);
             }
+            Self::Mark(_, number) => put_varint(&mut value, *number),
             Self::User(_, user) => access::put_user(&mut value, user),
             Self::Permission(.., permission) => access::put_permission(&mut value, permission),
             Self::TopicPermission(.., held) => access::put_topic_permission(&mut value, held),
@@ -132,6 +145,24 @@ impl Fact {
 
 fn auto_delete(flag: bool) -> u8 {
     if flag { AUTO_DELETE } else { 0 }
+}
+
+/// The flags, and what they announce.
+fn put_queue(value: &mut Vec<u8>, queue: &QueueRecord) {
+    let is_placed = queue.placement != Placement::default();
+    let transient = if queue.durable { 0 } else { TRANSIENT };
+    let owned = if queue.owner.is_some() { OWNED } else { 0 };
+    let placed = if is_placed { PLACED } else { 0 };
+    value.push(auto_delete(queue.auto_delete) | transient | owned | placed);
+    if let Some(owner) = queue.owner {
+        put_varint(value, owner.0);
+    }
+    if is_placed {
+        let Placement { home, replicas } = &queue.placement;
+        put_varint(value, home.0.into());
+        put_varint(value, replicas.len() as u64);
+        replicas.iter().for_each(|replica| put_varint(value, *replica));
+    }
 }
 
 /// Appends a table's pairs in their AMQP encoding, without the length before them.
@@ -184,6 +215,11 @@ fn read_value(key: Key, value: &Bytes) -> Result<Fact, Fault> {
             let held = access::read_topic_permission(&user, &home, &rest);
             Ok(Fact::TopicPermission(user, home, exchange, held.ok_or(Fault::Meaningless)?))
         }
+        Key::Mark(mark) => {
+            let mut reader = Reader::new(&rest);
+            let number = reader.varint().filter(|_| reader.is_empty());
+            Ok(Fact::Mark(mark, number.ok_or(Fault::Meaningless)?))
+        }
         Key::GlobalParameter(name) => {
             let table = read_table(value, Reader::new(&rest))?;
             let parameter = table.lookup(VALUE).ok_or(Fault::Meaningless)?.clone();
@@ -204,7 +240,7 @@ fn read_exchange(
     let mut reader = Reader::new(value);
     let kind = reader.octets().ok_or(Fault::Meaningless)?;
     let kind = ExchangeKind::parse(kind).ok_or(Fault::Meaningless)?;
-    let flags = read_flags(&mut reader, AUTO_DELETE | INTERNAL | ANNEXED)?;
+    let flags = read_flags(&mut reader, AUTO_DELETE | INTERNAL | ANNEXED | TRANSIENT)?;
     let annexes = if flags & ANNEXED != 0 { read_annexes(&mut reader)? } else { Vec::new() };
     let arguments = read_table(value, reader)?;
     let resource = topology::exchange_resource(home, &name);
@@ -216,7 +252,7 @@ fn read_exchange(
     Ok(ExchangeRecord {
         name,
         kind,
-        durable: true,
+        durable: flags & TRANSIENT == 0,
         auto_delete: flags & AUTO_DELETE != 0,
         internal: flags & INTERNAL != 0,
         arguments,
@@ -233,21 +269,38 @@ fn read_queue(
 ) -> Result<QueueRecord, Fault> {
     let mut reader = Reader::new(value);
     let id = read_number(&mut reader)?;
-    let flags = read_flags(&mut reader, AUTO_DELETE)?;
+    let flags = read_flags(&mut reader, AUTO_DELETE | TRANSIENT | OWNED | PLACED)?;
+    let durable = flags & TRANSIENT == 0;
+    let owner = if flags & OWNED != 0 { Some(read_owner(&mut reader, durable)?) } else { None };
+    let is_placed = flags & PLACED != 0;
+    let placement = if is_placed { read_placement(&mut reader)? } else { Placement::default() };
     let arguments = read_table(value, reader)?;
     let resource = topology::queue_resource(home, &name);
     let options = QueueOptions::parse(&resource, &arguments).map_err(Fault::Refused)?;
     Ok(QueueRecord {
         id,
         name,
-        durable: true,
+        durable,
         auto_delete: flags & AUTO_DELETE != 0,
-        owner: None,
+        owner,
         arguments,
         options,
         annex: None,
-        placement: Placement::default(),
+        placement,
     })
+}
+
+fn read_owner(reader: &mut Reader<'_>, durable: bool) -> Result<ConnectionId, Fault> {
+    let owner = reader.varint().filter(|_| !durable).ok_or(Fault::Meaningless)?;
+    Ok(ConnectionId(owner))
+}
+
+fn read_placement(reader: &mut Reader<'_>) -> Result<Placement, Fault> {
+    let number = |reader: &mut Reader<'_>| reader.varint().ok_or(Fault::Meaningless);
+    let home = u32::try_from(number(reader)?).map_err(|_| Fault::Meaningless)?;
+    let count = number(reader)?;
+    let replicas = (0..count).map(|_| number(reader)).collect::<Result<_, _>>()?;
+    Ok(Placement { home: NodeNumber(home), replicas })
 }
 
 /// More than two are never asked for.

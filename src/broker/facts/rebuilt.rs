@@ -7,13 +7,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{BadFact, Fact, Key, fault::Fault};
+use super::{BadFact, Fact, Key, Mark, fault::Fault};
 use crate::{
     broker::{
         routing::{Binding, Destination},
         topology::{Change, Topology},
     },
-    model::{ExchangeName, QueueId, ShortString, VirtualHostName},
+    model::{ExchangeName, NodeNumber, QueueId, ShortString, VirtualHostName},
 };
 
 /// What the facts say, all of them together.
@@ -22,6 +22,8 @@ pub(in crate::broker) struct Rebuilt {
     pub(in crate::broker) topologies: BTreeMap<VirtualHostName, Topology>,
     /// Users, permissions and global parameters, in the order of their keys.
     pub(in crate::broker) others: Vec<Fact>,
+    /// How far the nodes of a cluster have agreed.
+    pub(in crate::broker) marks: Vec<(Mark, u64)>,
     users: BTreeSet<ShortString>,
     numbers: BTreeSet<QueueId>,
 }
@@ -47,9 +49,19 @@ impl Rebuilt {
         Ok(rebuilt)
     }
 
-    /// The highest number of a queue.
-    pub(in crate::broker) fn last_queue(&self) -> Option<QueueId> {
-        self.numbers.last().copied()
+    /// The highest number of a queue that was declared on that node.
+    pub(in crate::broker) fn last_queue(&self, node: NodeNumber) -> Option<QueueId> {
+        let last = self.numbers.range(..=QueueId(node.last())).next_back();
+        last.copied().filter(|id| id.node() == node)
+    }
+
+    /// The index of the last change in each virtual host.
+    pub(in crate::broker) fn agreed(&self) -> BTreeMap<VirtualHostName, u64> {
+        let of_home = |(mark, index): &(Mark, u64)| match mark {
+            Mark::Home(name) => Some((name.clone(), *index)),
+            Mark::Index | Mark::Registry | Mark::Numbers(_) => None,
+        };
+        self.marks.iter().filter_map(of_home).collect()
     }
 
     fn add(&mut self, fact: Fact) -> Result<(), Fault> {
@@ -91,6 +103,7 @@ impl Rebuilt {
                 self.others.push(fact);
             }
             Fact::GlobalParameter(..) => self.others.push(fact),
+            Fact::Mark(mark, number) => self.marks.push((mark, number)),
             // All of them are taken up at once, in the end.
             Fact::Policy(home, ..) => drop(self.topology(&home)?),
         }

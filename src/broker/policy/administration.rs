@@ -6,9 +6,14 @@ use thiserror::Error;
 
 use super::{Policy, PolicyKind, Rules};
 use crate::{
-    broker::{Broker, topology::Change, virtual_host::VirtualHost},
+    broker::{
+        Broker,
+        topology::{Change, Reconfigured},
+        virtual_host::VirtualHost,
+    },
     model::{
-        ExchangeName, FieldTable, LogPosition, Moment, QueueName, ShortString, VirtualHostName,
+        ConnectionId, ExchangeName, FieldTable, LogPosition, Moment, QueueName, Refusal,
+        ShortString, VirtualHostName,
     },
 };
 
@@ -103,16 +108,29 @@ impl Broker {
     /// Changes policies, and has those queues take it up for which something has changed: after the
     /// topology's lock is released, for that may take long.
     fn govern(&self, home: &VirtualHost, change: &Change, now: Moment) -> LogPosition {
+        if let Some(cluster) = &self.cluster {
+            let home = (home, ConnectionId::default());
+            let agreed = self.agree_on_change(cluster, home, |_| Ok(((), vec![change.clone()])));
+            return match agreed {
+                Ok(()) | Err(Refusal::VirtualHostNotFound(_)) => LogPosition::default(),
+                Err(_no_quorum) => LogPosition::NEVER,
+            };
+        }
         let Ok((reconfigured, position)) = home.change_policies(change) else {
             return LogPosition::default();
         };
+        self.take_up(&reconfigured, now);
+        position
+    }
+
+    /// Gives queues the options that hold now. No topology may be locked.
+    pub(in crate::broker) fn take_up(&self, reconfigured: &Reconfigured, now: Moment) {
         for (id, options) in &reconfigured.queues {
             if let Some(hosted) = self.queue(*id) {
                 let aftermath = hosted.configure(options, reconfigured.version, self.around(now));
                 self.see_to(&hosted, aftermath, now);
             }
         }
-        position
     }
 
     fn home_of_policies(&self, name: &VirtualHostName) -> Result<Arc<VirtualHost>, MissingPolicy> {

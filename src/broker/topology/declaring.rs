@@ -172,9 +172,17 @@ impl Topology {
 
     /// The end of a queue, for whatever reason; no change when there is no such queue.
     pub fn delete_queue(&self, id: QueueId) -> Vec<Change> {
-        let Some(queue) = self.queue(id) else { return Vec::new() };
-        let mut cascade = Cascade::after(self, vec![Change::QueueDeleted(id)]);
-        cascade.lose_all_to(&Destination::Queue(queue.name.clone()));
+        self.delete_queues(&[id])
+    }
+
+    /// The same of several queues at once, each of them named once.
+    pub fn delete_queues(&self, ids: &[QueueId]) -> Vec<Change> {
+        let queues: Vec<_> = ids.iter().filter_map(|id| self.queue(*id)).collect();
+        let deleted = queues.iter().map(|queue| Change::QueueDeleted(queue.id)).collect();
+        let mut cascade = Cascade::after(self, deleted);
+        for queue in queues {
+            cascade.lose_all_to(&Destination::Queue(queue.name.clone()));
+        }
         cascade.finish()
     }
 

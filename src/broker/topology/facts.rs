@@ -11,7 +11,7 @@ use crate::{
     model::{Batch, ExchangeName, QueueId, VirtualHostName},
 };
 
-use super::{Change, ExchangeRecord, Topology, declaring::RESERVED};
+use super::{Change, ExchangeRecord, QueueRecord, Topology, declaring::RESERVED};
 
 impl Topology {
     /// Writes what of `change`, which is to be applied to this topology next, must survive a
@@ -20,17 +20,19 @@ impl Topology {
     pub(in crate::broker) fn record(&self, change: &Change, batch: &mut Batch) -> bool {
         match change {
             Change::ExchangeDeclared(exchange) => {
-                if exchange.durable {
+                let survives = self.keeps(exchange.durable);
+                if survives {
                     self.put(batch, |home| Fact::Exchange(home, Arc::clone(exchange)));
                 }
-                exchange.durable
+                survives
             }
             Change::ExchangeDeleted(name) => self.record_exchange_deleted(name, batch),
             Change::QueueDeclared(queue) => {
-                if queue.durable {
+                let survives = self.keeps(queue.durable);
+                if survives {
                     self.put(batch, |home| Fact::Queue(home, Arc::clone(queue)));
                 }
-                queue.durable
+                survives
             }
             Change::QueueDeleted(id) => self.record_queue_deleted(*id, batch),
             Change::Bound(binding) => {
@@ -59,18 +61,36 @@ impl Topology {
         }
     }
 
+    /// Everything that must survive a restart.
+    pub(in crate::broker) fn facts(&self) -> Vec<Fact> {
+        let home = || self.virtual_host.clone();
+        let mut facts = vec![Fact::VirtualHost(home(), Arc::clone(self.options()))];
+        let is_kept = |exchange: &&Arc<ExchangeRecord>| self.keeps(exchange.durable);
+        let exchanges = self.exchanges().filter(is_kept).filter(|exchange| !is_given(exchange));
+        facts.extend(exchanges.map(|it| Fact::Exchange(home(), Arc::clone(it))));
+        let queues = self.queues().filter(|queue| self.keeps(queue.durable));
+        facts.extend(queues.map(|it| Fact::Queue(home(), Arc::clone(it))));
+        let bindings = self.bindings().filter(|binding| self.is_durable(binding));
+        facts.extend(bindings.map(|it| Fact::Binding(home(), Arc::clone(it))));
+        for kind in [PolicyKind::User, PolicyKind::Operator] {
+            let policies = self.policies().all(kind);
+            facts.extend(policies.map(|it| Fact::Policy(home(), kind, Arc::clone(it))));
+        }
+        facts
+    }
+
     /// Writes that nothing of this topology holds any longer, itself included.
     pub(in crate::broker) fn erase(&self, batch: &mut Batch) {
         for binding in self.bindings() {
             self.record_unbound(binding, batch);
         }
-        for queue in self.queues().filter(|queue| queue.durable) {
-            batch.forget(queue.id);
+        for queue in self.queues().filter(|queue| self.keeps(queue.durable)) {
+            forget(queue, batch);
             Key::Queue(self.virtual_host.clone(), queue.name.clone()).delete(batch);
         }
-        for exchange in self.exchanges().filter(|exchange| exchange.durable && !is_given(exchange))
-        {
-            exchange.annexes.iter().for_each(|annex| batch.forget(*annex));
+        let is_kept = |exchange: &&Arc<ExchangeRecord>| self.keeps(exchange.durable);
+        for exchange in self.exchanges().filter(is_kept).filter(|exchange| !is_given(exchange)) {
+            forget_annexes(exchange, batch);
             Key::Exchange(self.virtual_host.clone(), exchange.name.clone()).delete(batch);
         }
         for kind in [PolicyKind::User, PolicyKind::Operator] {
@@ -85,8 +105,7 @@ impl Topology {
         if !self.has_durable_exchange(name) {
             return false;
         }
-        let annexes = self.exchange(name).map(|exchange| exchange.annexes.clone());
-        annexes.into_iter().flatten().for_each(|annex| batch.forget(annex));
+        self.exchange(name).into_iter().for_each(|exchange| forget_annexes(exchange, batch));
         let destination = Destination::Exchange(name.clone());
         let to_it = self.bindings.to(&destination).filter(|binding| binding.source != *name);
         for binding in self.bindings.from(name).chain(to_it) {
@@ -98,8 +117,10 @@ impl Topology {
 
     /// What was written to save memory is forgotten by who knows whether there is any.
     fn record_queue_deleted(&self, id: QueueId, batch: &mut Batch) -> bool {
-        let Some(queue) = self.queue(id).filter(|queue| queue.durable) else { return false };
-        batch.forget(id);
+        let Some(queue) = self.queue(id).filter(|queue| self.keeps(queue.durable)) else {
+            return false;
+        };
+        forget(queue, batch);
         for binding in self.bindings.to(&Destination::Queue(queue.name.clone())) {
             self.record_unbound(binding, batch);
         }
@@ -121,14 +142,34 @@ impl Topology {
 
     fn is_durable(&self, binding: &Binding) -> bool {
         let destination = match &binding.destination {
-            Destination::Queue(name) => self.queue_named(name).is_some_and(|queue| queue.durable),
+            Destination::Queue(name) => {
+                self.queue_named(name).is_some_and(|queue| self.keeps(queue.durable))
+            }
             Destination::Exchange(name) => self.has_durable_exchange(name),
         };
         destination && self.has_durable_exchange(&binding.source)
     }
 
     fn has_durable_exchange(&self, name: &ExchangeName) -> bool {
-        self.exchange(name).is_some_and(|exchange| exchange.durable)
+        self.exchange(name).is_some_and(|exchange| self.keeps(exchange.durable))
+    }
+
+    fn keeps(&self, is_durable: bool) -> bool {
+        is_durable || self.keeps_all
+    }
+}
+
+/// Nothing is kept of what was in a queue. Of a transient one nothing was but what was written to
+/// save memory.
+fn forget(queue: &QueueRecord, batch: &mut Batch) {
+    if queue.durable {
+        batch.forget(queue.id);
+    }
+}
+
+fn forget_annexes(exchange: &ExchangeRecord, batch: &mut Batch) {
+    if exchange.durable {
+        exchange.annexes.iter().for_each(|annex| batch.forget(*annex));
     }
 }
 

@@ -8,6 +8,7 @@ mod declaring;
 mod equivalence;
 mod facts;
 mod governed;
+mod judging;
 mod placement;
 mod record;
 #[cfg(test)]
@@ -50,6 +51,8 @@ pub struct Topology {
     graph: Graph,
     governed: Governed,
     version: u64,
+    /// What is transient is written, too: every node of a cluster knows it after a restart.
+    keeps_all: bool,
 }
 
 impl Topology {
@@ -65,11 +68,24 @@ impl Topology {
             graph: Graph::new(),
             governed: Governed::default(),
             version: 0,
+            keeps_all: false,
         };
         for exchange in declaring::predeclared() {
             topology.apply(&Change::ExchangeDeclared(Arc::new(exchange)));
         }
         topology
+    }
+
+    /// The same topology, of which everything survives a restart if `keeps_all`.
+    #[must_use]
+    pub(in crate::broker) fn keeping_all(self, keeps_all: bool) -> Self {
+        Self { keeps_all, ..self }
+    }
+
+    /// The same topology as a later version than the one whose place it takes.
+    #[must_use]
+    pub(in crate::broker) fn after(self, earlier: &Self) -> Self {
+        Self { version: earlier.version + 1, ..self }
     }
 
     /// Applies one change. Each one makes the topology another version.
