@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{remote::Parcel, topology::Nodes};
 use crate::model::{
-    Batch, ConsumerId, Decided, Delivery, LogPosition, Moment, NodeNumber, Position, QueueId,
-    Refusal, VirtualHostName,
+    Batch, ConsumerId, Decided, Delivery, LogPosition, Moment, NodeNumber, Placement, Position,
+    QueueId, Refusal, VirtualHostName,
 };
 
 /// The way into one connection, from anywhere. Called under a queue's lock, so it must not block.
@@ -97,6 +97,13 @@ pub enum Job {
 pub trait Fellows: Debug + Send + Sync {
     /// Sends to another node, in order; after something was lost the node is said to be down.
     fn send(&self, to: NodeNumber, parcel: Parcel);
+
+    /// This node keeps a replica of a queue's group from now on, if it does not yet. May be called
+    /// under a topology's lock.
+    fn keep(&self, group: QueueId, placement: &Placement);
+
+    /// The group is gone with its queue.
+    fn drop_group(&self, group: QueueId);
 
     /// The leader of a group here has something that its group must agree on; soon if it can wait.
     fn has_work(&self, group: QueueId, can_wait: bool);

@@ -8,6 +8,7 @@ use super::{
     BadFact, Broker,
     origins::RestoredQueue,
     queue::{Command, Restored},
+    remote,
     routing::AnnexPlan,
 };
 use crate::model::{Batch, Entry, Moment, NodeNumber, Position, QueueId, Ranges};
@@ -79,6 +80,19 @@ impl Restoring {
         }
     }
 
+    /// The facts of replicas, by group.
+    fn take_replicas(&mut self) -> BTreeMap<QueueId, Bytes> {
+        let facts = std::mem::take(&mut self.facts);
+        let mut replicas = BTreeMap::new();
+        for (key, value) in facts {
+            match remote::read_replica_key(&key) {
+                Some(group) => drop(replicas.insert(group, value)),
+                None => drop(self.facts.insert(key, value)),
+            }
+        }
+        replicas
+    }
+
     fn queue(&mut self, id: QueueId) -> &mut Restored {
         self.queues.entry(id).or_default()
     }
@@ -95,10 +109,11 @@ impl Broker {
     /// When a fact says nothing that this program knows. Nothing may be done with the broker then.
     pub fn restore(
         &self,
-        restoring: Restoring,
+        mut restoring: Restoring,
         queue_floor: u64,
         now: Moment,
     ) -> Result<(), BadFact> {
+        let replicas = restoring.take_replicas();
         let Restoring { facts, mut queues, above_forgotten } = restoring;
         let restored = self.restore_topology(&facts)?;
         let known = restored.iter().map(|queue| queue.record.id).chain(queues.keys().copied());
@@ -111,9 +126,12 @@ impl Broker {
         self.next_queue.fetch_max(first, Ordering::Relaxed);
         let mut timed = Vec::new();
         for queue in restored {
-            let contents = queues.remove(&queue.record.id).unwrap_or_default();
+            let fact = replicas.get(&queue.record.id).cloned();
+            let contents = fact.as_deref().and_then(remote::contents_of);
+            let contents = contents.unwrap_or(queue.record.id);
+            let contents = queues.remove(&contents).unwrap_or_default();
             timed.extend(is_timed(&queue).then_some(queue.record.id));
-            self.place(queue, contents, now);
+            self.place_again(queue, contents, fact, now);
         }
         if let Some(journal) = &self.journal {
             let mut batch = Batch::default();

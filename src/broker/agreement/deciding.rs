@@ -106,7 +106,8 @@ impl Broker {
                 }
             })?;
             if !self.is_home_of(&record) {
-                let counts = self.counts_elsewhere(&record);
+                let Some(remote) = self.remote(record.id) else { continue };
+                let counts = self.counts_far(&remote, true, now)?;
                 return Ok((record, counts));
             }
             let hosted = self.queue(record.id);
@@ -152,17 +153,21 @@ impl Broker {
         Ok((counts.ready, LogPosition::default()))
     }
 
-    /// Deletes a queue that does not live here, if `condition` allows it.
+    /// Deletes a queue that is not simply here, if it may be, and says how many messages it held.
     pub(in crate::broker) fn end_elsewhere(
         &self,
         home: &VirtualHost,
-        record: &QueueRecord,
-        condition: impl FnOnce(Counts) -> Result<(), Refusal>,
+        id: QueueId,
+        (if_unused, if_empty): (bool, bool),
+        now: Moment,
     ) -> Result<u64, Refusal> {
-        let counts = self.counts_elsewhere(record);
-        condition(counts)?;
-        self.agree_on_removal(home, |topology| topology.delete_queue(record.id))?;
-        Ok(counts.ready)
+        let remote = self.remote(id);
+        let messages = match &remote {
+            Some(remote) => self.end_far(remote, if_unused, if_empty, now)?,
+            None => 0,
+        };
+        self.agree_on_removal(home, |topology| topology.delete_queue(id))?;
+        Ok(messages)
     }
 
     /// Has a queue leave the topology by and by: nobody waits for it.

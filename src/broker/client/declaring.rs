@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Client, replies};
+use super::{Client, Place, replies};
 use crate::{
     broker::{
         hosted::{Configuration, Counts, Hosted},
@@ -127,10 +127,15 @@ impl Client {
         if let Some(declared) = self.declare_reply_queue(queue) {
             return declared;
         }
-        let hosted = self.queue(queue)?;
-        let counts = self.broker.counts(&hosted, true, now);
-        let counts = counts.ok_or_else(|| self.no_queue(queue))?;
-        Ok(DeclaredQueue::new(hosted.record.name.clone(), counts))
+        let place = self.place_of(queue)?;
+        let counts = match &place {
+            Place::Here(hosted) => {
+                let counts = self.broker.counts(hosted, true, now);
+                counts.ok_or_else(|| self.no_queue(queue))?
+            }
+            Place::Elsewhere(remote) => self.broker.counts_far(remote, true, now)?,
+        };
+        Ok(DeclaredQueue::new(place.record().name.clone(), counts))
     }
 
     /// Deletes a queue and says how many messages it held; one that is not there counts as empty.
@@ -173,7 +178,8 @@ impl Client {
         };
         let Some(hosted) = self.broker.queue(record.id) else {
             self.await_position(home.written());
-            return self.broker.end_elsewhere(&home, &record, condition);
+            let flags = (if_unused, if_empty);
+            return self.broker.end_elsewhere(&home, record.id, flags, now);
         };
         let (messages, position) = self.broker.end_queue(&hosted, condition, now)?;
         self.await_position(position);
@@ -186,7 +192,10 @@ impl Client {
     /// When there is no such queue, or it is exclusive to another connection.
     pub fn purge_queue(&mut self, queue: &QueueName, now: Moment) -> Result<u64, Refusal> {
         self.may_with_queue(Right::Read, queue)?;
-        let hosted = self.queue(queue)?;
+        let hosted = match self.place_of(queue)? {
+            Place::Here(hosted) => hosted,
+            Place::Elsewhere(remote) => return self.broker.purge_far(&remote, now),
+        };
         let (purged, written) = self.broker.purge(&hosted, now)?;
         self.awaited = self.awaited.max(written);
         Ok(purged)

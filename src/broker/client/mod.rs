@@ -246,10 +246,4 @@ impl Client {
         let id = self.home().topology().check_queue(name, self.id)?.id;
         self.broker.place_of(id).ok_or_else(|| self.no_queue(name))
     }
-
-    /// The queue of this name, if this connection may use it.
-    fn queue(&self, name: &QueueName) -> Result<Arc<Hosted>, Refusal> {
-        let id = self.home().topology().check_queue(name, self.id)?.id;
-        self.broker.queue(id).ok_or_else(|| self.no_queue(name))
-    }
 }

@@ -24,7 +24,7 @@ use crate::{
         Broker,
         courier::Letter,
         hosted::Hosted,
-        ports::{Fellows, Job},
+        ports::Fellows,
         queue::{Arrival, Command, Restored},
     },
     model::{
@@ -358,9 +358,10 @@ impl Broker {
         let is_replica = |replica: &u64| Placement::node_of(*replica) == node;
         if record.placement.replicas.iter().any(is_replica) {
             let replica = kept.and_then(|(fact, restored)| Replica::again(&fact, restored));
-            let replica = replica.unwrap_or_else(|| Replica::new(self.next_queue_id()));
+            let replica = replica.unwrap_or_else(|| Replica::new(record.id));
             fellowship.contents.insert(replica.contents, record.id);
             remote.mirror(replica);
+            fellowship.fellows.keep(record.id, &record.placement);
         }
         fellowship.queues.insert(record.id, Arc::new(remote));
     }
@@ -371,6 +372,7 @@ impl Broker {
         let Some((_, remote)) = fellowship.queues.remove(&queue) else { return };
         if let Some(contents) = remote.contents() {
             fellowship.contents.remove(&contents);
+            fellowship.fellows.drop_group(queue);
             if let Some(journal) = &self.journal {
                 let mut batch = Batch::default();
                 batch.forget(contents);
@@ -391,7 +393,7 @@ impl Broker {
         }
         self.tell_decided(decided);
         if over {
-            self.remove_later(remote);
+            self.remove_later(&remote.home, remote.record.id);
         }
         if notify {
             self.notify_fellows();
@@ -495,14 +497,6 @@ impl Broker {
     pub(in crate::broker) fn settle_all(&self, settlements: Vec<Settlement>, now: Moment) {
         for Settlement { queue, positions, outcome } in settlements {
             self.command(queue, Command::Settle { positions, outcome }, now);
-        }
-    }
-
-    /// A queue has ended by itself: it is to leave the topology, and its place.
-    fn remove_later(&self, remote: &Remote) {
-        if let Some(cluster) = &self.cluster {
-            let (home, id) = (remote.home.name.clone(), remote.record.id);
-            cluster.agreement.later(Job::RemoveQueue { home, id });
         }
     }
 

@@ -14,22 +14,21 @@ mod sender;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use self::intake::Producers;
 pub use self::parcel::Parcel;
 pub(in crate::broker) use self::{
-    company::{Fellowship, Verdict},
+    company::{Fellowship, Verdict, read_replica_key},
     parcel::{Answer, Question},
     place::Place,
     remote::Remote,
+    replica::contents_of,
     sender::Ticket,
 };
 
 use super::{
-    Broker,
-    hosted::{Counts, Hosted},
-    origins::RestoredQueue,
-    queue::Restored,
-    topology::QueueRecord,
+    Broker, hosted::Hosted, origins::RestoredQueue, queue::Restored, topology::QueueRecord,
 };
 use crate::model::{Batch, Moment};
 
@@ -40,9 +39,21 @@ impl Broker {
     ///
     /// Its topology may be locked, and does not have the queue yet: this must not wait.
     pub(super) fn place(&self, queue: RestoredQueue, contents: Restored, now: Moment) {
+        self.place_again(queue, contents, None, now);
+    }
+
+    /// The same of a queue of which a restart has found a replica, with its fact.
+    pub(super) fn place_again(
+        &self,
+        queue: RestoredQueue,
+        contents: Restored,
+        fact: Option<Bytes>,
+        now: Moment,
+    ) {
         let RestoredQueue { record, home, configuration } = queue;
         if record.annex.is_none() && !self.is_home_of(&record) {
-            return;
+            let kept = fact.map(|fact| (fact, contents));
+            return self.place_remote(Remote::new(record, home), kept);
         }
         // What an exchange keeps in memory only is not written to save memory either.
         let is_written = record.durable || record.annex.is_none();
@@ -58,17 +69,13 @@ impl Broker {
 
     /// Takes a queue's place away once it has left its topology, which is not locked.
     pub(super) fn displace(&self, record: &QueueRecord, now: Moment) {
+        self.displace_remote(record.id, now);
         let Some(hosted) = self.queue(record.id) else { return };
         let (_, aftermath) = hosted.end(|_| Ok(()), self.around(now));
         if aftermath.deaths {
             self.courier.carry(self, now);
         }
         self.take_place(&hosted);
-    }
-
-    /// What is in a queue that does not live here.
-    pub(super) fn counts_elsewhere(&self, _record: &QueueRecord) -> Counts {
-        Counts::default()
     }
 
     /// Nothing is left of a queue whose life is over.

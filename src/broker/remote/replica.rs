@@ -54,11 +54,6 @@ impl Replica {
         Some(Self { contents, applied, next, delivered, returned, stored, arrivals, producers })
     }
 
-    /// The number of the store's queue that such a fact names.
-    pub(super) fn contents_of(fact: &[u8]) -> Option<QueueId> {
-        Reader::new(fact).varint().map(QueueId)
-    }
-
     /// What must be written beside the messages.
     pub(super) fn fact(&self) -> Vec<u8> {
         let mut octets = Vec::new();
@@ -188,4 +183,9 @@ impl Replica {
         let back: Vec<_> = stored.chain(alive).collect();
         self.returned.extend(back.into_iter().map(|position| (Position(position), count)));
     }
+}
+
+/// Where the node's store has the messages of the replica that a fact is of.
+pub(in crate::broker) fn contents_of(fact: &[u8]) -> Option<QueueId> {
+    Reader::new(fact).varint().map(QueueId)
 }
