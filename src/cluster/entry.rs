@@ -64,4 +64,12 @@ impl HardState {
     pub(super) fn from_raft(state: &raft::eraftpb::HardState) -> Self {
         Self { term: Term(state.term), vote: ReplicaId(state.vote), commit: Index(state.commit) }
     }
+
+    pub(super) fn to_raft(self) -> raft::eraftpb::HardState {
+        let mut state = raft::eraftpb::HardState::default();
+        state.term = self.term.0;
+        state.vote = self.vote.0;
+        state.commit = self.commit.0;
+        state
+    }
 }

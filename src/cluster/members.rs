@@ -1,8 +1,10 @@
 //! Who belongs to a group: those that vote, those that only listen, and the change under way.
 
-use raft::eraftpb::ConfState;
+use bytes::Bytes;
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState};
 
 use super::identity::ReplicaId;
+use crate::model::compact::{Reader, put_varint};
 
 /// The replicas of a group, each list in ascending order.
 ///
@@ -58,6 +60,22 @@ impl Members {
         majority(&self.voters) && majority(&self.outgoing)
     }
 
+    /// Whether the lists agree with each other, as those that a peer sends should.
+    pub(super) fn are_sound(&self) -> bool {
+        let in_order = |list: &[ReplicaId]| list.is_sorted_by(|one, two| one < two);
+        let lists = [&self.voters, &self.learners, &self.outgoing, &self.learners_next];
+        let learn = |replica: &ReplicaId| !self.is_voter(*replica);
+        let leave = |replica: &ReplicaId| {
+            self.outgoing.contains(replica)
+                && !self.voters.contains(replica)
+                && !self.learners.contains(replica)
+        };
+        !self.voters.is_empty()
+            && lists.into_iter().all(|list| in_order(list) && !list.contains(&ReplicaId(0)))
+            && self.learners.iter().all(learn)
+            && self.learners_next.iter().all(leave)
+    }
+
     pub(super) fn from_raft(state: &ConfState) -> Self {
         let list =
             |ids: &[u64]| ascending(&ids.iter().map(|id| ReplicaId(*id)).collect::<Vec<_>>());
@@ -79,6 +97,79 @@ impl Members {
         state.learners_next = list(&self.learners_next);
         state.auto_leave = self.is_joint();
         state
+    }
+}
+
+/// What must happen to some members to make them others; nothing is the end of a change under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Change(Vec<(Step, ReplicaId)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Vote,
+    Learn,
+    Leave,
+}
+
+impl Change {
+    /// From these members, which are at rest, to those.
+    pub(super) fn between(from: &Members, to: &Members) -> Self {
+        let mut steps = Vec::new();
+        let mut add = |step, wanted: &[ReplicaId], there: &[ReplicaId]| {
+            let missing = wanted.iter().filter(|replica| !there.contains(replica));
+            steps.extend(missing.map(|replica| (step, *replica)));
+        };
+        add(Step::Vote, &to.voters, &from.voters);
+        add(Step::Learn, &to.learners, &from.learners);
+        let stay: Vec<_> = to.all().collect();
+        add(Step::Leave, &from.voters, &stay);
+        add(Step::Leave, &from.learners, &stay);
+        Self(steps)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn to_octets(&self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        for (step, replica) in &self.0 {
+            octets.push(*step as u8);
+            put_varint(&mut octets, replica.0);
+        }
+        octets
+    }
+
+    /// What [`Self::to_octets`] gave; `None` if nothing of ours did.
+    pub(super) fn from_octets(octets: &Bytes) -> Option<Self> {
+        let mut reader = Reader::new(octets);
+        let mut steps = Vec::new();
+        while !reader.is_empty() {
+            let step = match reader.u8()? {
+                0 => Step::Vote,
+                1 => Step::Learn,
+                2 => Step::Leave,
+                _ => return None,
+            };
+            steps.push((step, ReplicaId(reader.varint()?)));
+        }
+        Some(Self(steps))
+    }
+
+    pub(super) fn to_raft(&self) -> ConfChangeV2 {
+        let mut change = ConfChangeV2::default();
+        let singles = self.0.iter().map(|(step, replica)| {
+            let mut single = ConfChangeSingle::default();
+            single.node_id = replica.0;
+            single.set_change_type(match step {
+                Step::Vote => ConfChangeType::AddNode,
+                Step::Learn => ConfChangeType::AddLearnerNode,
+                Step::Leave => ConfChangeType::RemoveNode,
+            });
+            single
+        });
+        change.set_changes(singles.collect::<Vec<_>>().into());
+        change
     }
 }
 

@@ -6,13 +6,13 @@
 )]
 
 mod check;
+mod cluster;
 mod crash;
 mod directory;
 mod hostile;
 mod model;
 mod queue;
 #[path = "../shared/random.rs"]
-#[expect(dead_code, reason = "other tests draw by chance what these draw by dice")]
 mod random;
 mod steps;
 mod store;

@@ -82,3 +82,23 @@ pub struct GroupState {
     /// The last entry whose effects are in the driver's state; not before `compacted`.
     pub applied: Index,
 }
+
+impl GroupState {
+    /// A replica of which the journal has no more than [`super::Record::Created`]. The first
+    /// members count as the group's first entry, so that whoever joins later begins with a snapshot
+    /// that names them.
+    pub fn created(group: GroupId, replica: ReplicaId, members: Members, priority: i64) -> Self {
+        let begun = u64::from(!members.voters.is_empty());
+        let (index, term) = (Index(begun), Term(begun));
+        Self {
+            group,
+            replica,
+            priority,
+            members,
+            hard_state: HardState { term, vote: ReplicaId(0), commit: index },
+            compacted: (index, term),
+            entries: Vec::new(),
+            applied: index,
+        }
+    }
+}

@@ -8,7 +8,11 @@ use super::super::{
 };
 use crate::model::Moment;
 
-/// What one turn asks for. The lists may be served side by side, but each in its own order.
+/// What one turn asks for, each list in its own order.
+///
+/// What the events make a driver write belongs into the journal before the writes of the same turn:
+/// the entries that an event is about are on disk already, and a snapshot among the writes may
+/// replace the state that they lead to.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
     /// To be appended to the journal; [`super::Input::Persisted`] tells how far that got.

@@ -1,0 +1,145 @@
+//! What becomes of entries: into the log when they are ready, to the driver when they are committed.
+
+use raft::{
+    StateRole,
+    eraftpb::{Entry, EntryType, Snapshot as RaftSnapshot},
+};
+
+use super::{
+    super::{HardState, Index, LogEntry, Members, Term, Ticket, members::Change},
+    Broken, Committed, Content, Event, LeaderChange, Record, Snapshot,
+    desk::Desk,
+    replica::Replica,
+};
+
+impl Replica {
+    /// Starts anew behind the snapshot, if there is one.
+    pub(super) fn install(&mut self, snapshot: &RaftSnapshot, desk: &mut Desk) -> Option<u64> {
+        let metadata = snapshot.get_metadata();
+        if metadata.index == 0 {
+            return None;
+        }
+        let members = Members::from_raft(metadata.get_conf_state());
+        self.raft.mut_store().install(metadata.index, metadata.term);
+        self.members = members.clone();
+        self.members_since = metadata.index;
+        self.applied = metadata.index;
+        while let Some(old) = self.proposals.pop_front_if(|old| old.index <= metadata.index) {
+            desk.event(Event::Unknown { group: self.group, ticket: old.ticket });
+        }
+        let snapshot = Snapshot {
+            index: Index(metadata.index),
+            term: Term(metadata.term),
+            members,
+            token: snapshot.data.clone(),
+        };
+        self.last_write = desk.write(self.group, Record::Installed(snapshot.clone()));
+        desk.event(Event::Install { group: self.group, snapshot });
+        Some(metadata.index)
+    }
+
+    pub(super) fn append(&mut self, entries: &[Entry], desk: &mut Desk) {
+        if entries.is_empty() {
+            return;
+        }
+        self.raft.mut_store().append(entries);
+        let record = Record::Append(entries.iter().map(LogEntry::from_raft).collect());
+        self.last_write = desk.write(self.group, record);
+    }
+
+    /// Writes the term and the vote if they are new; how far the log is committed can be learned
+    /// again.
+    pub(super) fn keep(&mut self, state: HardState, desk: &mut Desk) {
+        if self.kept == (state.term, state.vote) {
+            return;
+        }
+        self.kept = (state.term, state.vote);
+        self.last_write = desk.write(self.group, Record::HardState(state));
+        self.term_write = self.last_write;
+    }
+
+    /// Hands out committed entries, in order.
+    pub(super) fn apply(&mut self, committed: Vec<Entry>, desk: &mut Desk) {
+        if committed.is_empty() {
+            return;
+        }
+        for entry in committed {
+            let content = match entry.get_entry_type() {
+                EntryType::EntryNormal if entry.data.is_empty() => Content::Empty,
+                EntryType::EntryNormal => Content::Payload(entry.data.clone()),
+                EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+                    Content::Members(self.change_members(&entry))
+                }
+            };
+            self.applied = entry.index;
+            let ticket = self.ticket_of(&entry, desk);
+            let (index, term) = (Index(entry.index), Term(entry.term));
+            desk.event(Event::Committed(Committed {
+                group: self.group,
+                index,
+                term,
+                ticket,
+                content,
+            }));
+            self.note_leader(desk);
+        }
+        self.raft.advance_apply_to(self.applied);
+    }
+
+    /// The ticket of the proposal that has become this entry. One that another entry has taken the
+    /// place of is lost.
+    fn ticket_of(&mut self, entry: &Entry, desk: &mut Desk) -> Option<Ticket> {
+        let mut found = None;
+        while let Some(past) = self.proposals.pop_front_if(|past| past.index <= entry.index) {
+            if (past.index, past.term) == (entry.index, entry.term) {
+                found = Some(past.ticket);
+            } else {
+                desk.event(Event::Lost { group: self.group, ticket: past.ticket });
+            }
+        }
+        found
+    }
+
+    /// A leader that the change takes its vote from stops to lead: the library does not see to it.
+    fn change_members(&mut self, entry: &Entry) -> Members {
+        let change = Change::from_octets(&entry.context).unwrap_or_default();
+        if let Ok(state) = self.raft.apply_conf_change(&change.to_raft()) {
+            self.members = Members::from_raft(&state);
+            self.members_since = entry.index;
+        }
+        let deposed = self.leads() && !self.raft.raft.promotable();
+        if deposed && self.broken != Some(Broken::RemoveSelf) {
+            let term = self.raft.raft.term;
+            self.raft.raft.become_follower(term, raft::INVALID_ID);
+        }
+        self.members.clone()
+    }
+
+    /// Says who leads, when that has changed. This replica itself is named when the first entry of
+    /// its term has been handed out, and with it all that was committed before.
+    pub(super) fn note_leader(&mut self, desk: &mut Desk) {
+        let raft = &self.raft.raft;
+        let (term, leads) = (Term(raft.term), raft.state == StateRole::Leader);
+        if leads && self.leading.is_none_or(|(of, _)| of != raft.term) {
+            let before = |index: &u64| raft.raft_log.term(index - 1).is_ok_and(|of| of == term.0);
+            let mut first = raft.raft_log.last_index();
+            while before(&first) {
+                first -= 1;
+            }
+            self.leading = Some((term.0, first));
+        }
+        if !leads && let Some((of, _)) = self.leading.take() {
+            self.tell_gone(Term(of), desk);
+        }
+        let ready = self.leading.is_some_and(|(_, first)| self.applied >= first);
+        let leader = self.leader().filter(|leader| *leader != self.id || ready);
+        let now = leader.map(|leader| (leader, term));
+        if now == self.announced {
+            return;
+        }
+        self.announced = now;
+        let is_self = leader == Some(self.id);
+        let change = LeaderChange { group: self.group, term, leader, is_self };
+        desk.event(Event::Leader(change));
+    }
+}

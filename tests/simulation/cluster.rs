@@ -1,0 +1,56 @@
+//! Whole clusters, with everything going wrong that may: what was acknowledged is never lost.
+
+mod disk;
+mod judge;
+mod network;
+mod node;
+mod world;
+
+use std::{
+    env,
+    panic::{self, AssertUnwindSafe},
+};
+
+use leveret::cluster::host::Broken;
+
+use self::world::{Tally, World};
+
+/// More than this many when somebody has the time: `LEVERET_CLUSTER_RUNS`.
+const RUNS: u64 = 10_000;
+/// Things that go wrong in one life.
+const MISHAPS: u64 = 60;
+/// Within so many lives a broken rule must show.
+const ENOUGH: u64 = 5_000;
+
+fn runs() -> u64 {
+    match env::var("LEVERET_CLUSTER_RUNS") {
+        Ok(text) => text.parse().expect("LEVERET_CLUSTER_RUNS is a number"),
+        Err(_) => RUNS,
+    }
+}
+
+/// A life, and a number that differs if anything in it did.
+fn live(seed: u64, broken: Option<Broken>) -> (u64, Tally) {
+    let mut world = World::new(seed, broken);
+    world.live(MISHAPS);
+    (world.around.judge.trace(), world.tally)
+}
+
+#[test]
+fn a_cluster_keeps_what_it_has_acknowledged() {
+    let start = super::random::seed();
+    let mut total = Tally::default();
+    for number in 0..runs() {
+        let seed = start.wrapping_add(number);
+        let life = panic::catch_unwind(AssertUnwindSafe(|| live(seed, None)));
+        let (trace, tally) = life.unwrap_or_else(|fault| {
+            println!("LEVERET_SEED={seed}");
+            panic::resume_unwind(fault)
+        });
+        if number % 97 == 0 {
+            assert_eq!(trace, live(seed, None).0, "seed {seed} is not the same twice");
+        }
+        total.add(&tally);
+    }
+    println!("{total:?}");
+}
