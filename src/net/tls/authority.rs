@@ -28,6 +28,8 @@ pub enum Identity<'a> {
     /// A client. The subject is `O=Leveret,CN=…`, which is shown as `CN=…,O=Leveret`; the name is
     /// also the alternative name, of the kind email if there is an `@` in it, else DNS.
     Client(&'a str),
+    /// A node of a cluster with the host of this name or address: a server and a client to others.
+    Node(&'a str),
 }
 
 /// When a certificate holds.
@@ -88,23 +90,29 @@ impl Authority {
     pub fn issue(&self, identity: Identity<'_>, lifetime: Lifetime) -> Result<Pair, BadName> {
         let whom = match identity {
             Identity::Server(names) => names.first().map_or("", String::as_str),
-            Identity::Client(name) => name,
+            Identity::Client(name) | Identity::Node(name) => name,
         };
         let fault = |cause| BadName { whom: format!("`{whom}`"), cause };
         let mut wanted = common(lifetime, whom);
         wanted.use_authority_key_identifier_extension = true;
         wanted.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let (names, purpose) = match identity {
+        let (names, purposes) = match identity {
             Identity::Server(names) => {
                 let names: Result<_, _> = names.iter().map(|name| of_server(name)).collect();
-                (names, ExtendedKeyUsagePurpose::ServerAuth)
+                (names, vec![ExtendedKeyUsagePurpose::ServerAuth])
             }
             Identity::Client(name) => {
-                (of_client(name).map(|name| vec![name]), ExtendedKeyUsagePurpose::ClientAuth)
+                let names = of_client(name).map(|name| vec![name]);
+                (names, vec![ExtendedKeyUsagePurpose::ClientAuth])
+            }
+            Identity::Node(name) => {
+                let both =
+                    [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+                (of_server(name).map(|name| vec![name]), both.to_vec())
             }
         };
         wanted.subject_alt_names = names.map_err(fault)?;
-        wanted.extended_key_usages = vec![purpose];
+        wanted.extended_key_usages = purposes;
         let key = KeyPair::generate().map_err(fault)?;
         let certificate = wanted.signed_by(&key, &self.issuer).map_err(fault)?;
         Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
