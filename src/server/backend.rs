@@ -246,7 +246,7 @@ fn operate(
         Operation::Unbind(binding) => client.unbind(&binding_of(&binding)).map(|()| Reply::Done),
         Operation::Consume(consume) => {
             let consuming = client.consume(channel, purpose(consume), now);
-            consuming.map(|(queue, timeout)| Reply::Consuming { queue, timeout })
+            consuming.map(|(queue, timeout)| Reply::Consuming(queue, timeout))
         }
         Operation::Cancel { queue, consumer } => {
             client.cancel(channel, queue, consumer, now);

@@ -201,10 +201,7 @@ pub enum Reply {
         consumers: u32,
     },
     Counted(u32),
-    Consuming {
-        queue: QueueId,
-        timeout: AcknowledgementTimeout,
-    },
+    Consuming(QueueId, AcknowledgementTimeout),
     Got(Option<Got>),
     /// The mandatory messages that no queue took.
     Committed {

@@ -1,5 +1,7 @@
 //! Policies that only a client can feel, changed while it uses a queue of 100,000 messages.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use crate::player::{Script, play, virtual_node::VirtualPeer};
 use leveret::{
     broker::{Policy, PolicyDraft, PolicyKind},

@@ -217,8 +217,7 @@ impl World {
             Operation::Consume(consume) => {
                 self.consumers.push(consume.consumer);
                 self.deliver(consume.consumer, Message::new(b"", b"q", &[0, 0], "hello".into()));
-                let timeout = AcknowledgementTimeout::default();
-                Ok(Reply::Consuming { queue: QueueId(1), timeout })
+                Ok(Reply::Consuming(QueueId(1), AcknowledgementTimeout::default()))
             }
             Operation::Cancel { consumer, .. } => {
                 self.consumers.retain(|other| *other != consumer);

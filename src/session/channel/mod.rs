@@ -205,7 +205,7 @@ impl Channel {
             (Expected::Counted(method), Reply::Counted(count)) => {
                 self.send(method.map(|method| method(count)), connection);
             }
-            (Expected::Consuming { consumer, no_wait }, Reply::Consuming { queue, timeout }) => {
+            (Expected::Consuming { consumer, no_wait }, Reply::Consuming(queue, timeout)) => {
                 self.started(consumer, queue, no_wait, connection);
                 self.heed(queue, timeout, connection);
             }

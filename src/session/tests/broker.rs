@@ -143,7 +143,7 @@ impl Broker {
                 queue.consumer = Some((consume.consumer, consume.acknowledge));
                 let (id, timeout) = (queue.id, queue.timeout.clone());
                 self.dispatch(id);
-                Ok(Reply::Consuming { queue: id, timeout })
+                Ok(Reply::Consuming(id, timeout))
             }
             Operation::Cancel { queue, .. } => {
                 self.with(*queue, |queue| queue.consumer = None);
