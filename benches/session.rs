@@ -11,8 +11,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use leveret::{
     model::{
-        ConnectionId, ConsumerId, ConsumerTag, Delivery, ExchangeName, Message, Moment, Position,
-        Published, QueueId, QueueName, RoutingKey, ShortString,
+        AcknowledgementTimeout, ConnectionId, ConsumerId, ConsumerTag, Delivery, ExchangeName,
+        Message, Moment, Position, Published, QueueId, QueueName, RoutingKey, ShortString,
     },
     session::{
         Session, Settings,
@@ -239,7 +239,7 @@ impl Client {
                 let reply = match operation {
                     Operation::Consume(consume) => {
                         self.consumer = consume.consumer;
-                        Reply::Consuming { queue: QueueId(1) }
+                        Reply::Consuming(QueueId(1), AcknowledgementTimeout::default())
                     }
                     _ => Reply::Done,
                 };

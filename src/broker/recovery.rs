@@ -13,6 +13,9 @@ use super::{
 };
 use crate::model::{Batch, Entry, Moment, NodeNumber, Position, QueueId, Ranges};
 
+/// The first octet of the keys of facts that the broker does not know.
+const NONE_OF_THE_BROKERS: u8 = 40;
+
 /// What survived, gathered in the order in which it was written.
 #[derive(Debug, Default)]
 pub struct Restoring {
@@ -78,6 +81,17 @@ impl Restoring {
             Entry::Put { key, value } => self.fact(key, value),
             Entry::Delete { key } => drop(self.facts.remove(*key)),
         }
+    }
+
+    /// Takes out what is none of the broker's: facts of other kinds than it knows, and the queues
+    /// that `is_other` names.
+    pub fn split_off(
+        &mut self,
+        is_other: impl Fn(QueueId) -> bool,
+    ) -> (BTreeMap<Bytes, Bytes>, BTreeMap<QueueId, Restored>) {
+        let other: Vec<_> = self.queues.keys().copied().filter(|id| is_other(*id)).collect();
+        let queues = other.into_iter().filter_map(|id| Some((id, self.queues.remove(&id)?)));
+        (self.facts.split_off(&[NONE_OF_THE_BROKERS][..]), queues.collect())
     }
 
     /// The facts of replicas, by group.

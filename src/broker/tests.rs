@@ -137,7 +137,8 @@ fn replies_to_a_requester_that_does_not_read_are_limited() {
         credit: ChannelCredit::default(),
         arguments: FieldTable::new(),
     };
-    assert_eq!(client.consume(ChannelNumber(1), purpose, at(0)), Ok(REPLY_QUEUE));
+    let (queue, _) = client.consume(ChannelNumber(1), purpose, at(0)).unwrap();
+    assert_eq!(queue, REPLY_QUEUE);
     let reply_to = Some(ShortString::from_static("amq.rabbitmq.reply-to"));
     let asking = Properties { reply_to, ..Properties::default() };
     publish(&mut client, b"service", &asking.to_bytes(), BODY);

@@ -11,7 +11,7 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    AuthMechanism, Config, Limit, MANAGEMENT_PORT, limit, quota,
+    AuthMechanism, Config, Limit, MANAGEMENT_PORT, cluster, limit, quota,
     tls::{self, Taken, TlsVersion},
 };
 
@@ -121,6 +121,8 @@ fn take(setting: &str, config: &mut Config, together: &mut Together) -> Result<(
             Taken::Set => {}
             Taken::WithoutEffect => config.without_effect.push(key.to_owned()),
         })
+    } else if is_of_cluster(key) {
+        cluster::set(&mut config.cluster, key, value)
     } else if let Some(part) = key.strip_prefix("ssl_cert_login_") {
         tls::set_login(&mut config.tls.login, part, value)
     } else if let Some(user) = key.strip_prefix("loopback_users.") {
@@ -205,10 +207,17 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Refused> {
         "disk_free_limit.absolute" => config.disk_free_limit = Limit::Absolute(octets(value)?),
         "product.name" => value.clone_into(&mut config.product),
         "product.version" => value.clone_into(&mut config.product_version),
+        "nodename" => value.clone_into(&mut config.node_name),
         "cluster_name" => value.clone_into(&mut config.cluster_name),
         _ => quota::set(&mut config.quota, key, value)?,
     }
     Ok(())
+}
+
+fn is_of_cluster(key: &str) -> bool {
+    key.starts_with("cluster_formation.")
+        || key.starts_with("cluster.")
+        || matches!(key, "cluster_partition_handling" | "net_ticktime")
 }
 
 /// Says whether a user may only connect from this machine.

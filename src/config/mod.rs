@@ -1,5 +1,6 @@
 //! Every setting of the broker, with its default and its unit.
 
+mod cluster;
 mod file;
 mod limit;
 mod quota;
@@ -10,6 +11,7 @@ use std::{
     path::PathBuf,
 };
 
+pub use cluster::{CLUSTER_PORT, Cluster, ClusterNode, PartitionHandling};
 pub use file::{FileError, LineFault, apply, read as read_file};
 pub use limit::Limit;
 pub use quota::Quota;
@@ -89,6 +91,8 @@ pub struct Config {
     pub quota: Quota,
     /// AMQP over TLS.
     pub tls: Tls,
+    /// The other nodes, if it is not by itself.
+    pub cluster: Cluster,
     /// Keys of RabbitMQ's that the file has and that change nothing here.
     pub without_effect: Vec<String>,
 }
@@ -148,6 +152,7 @@ impl Default for Config {
             ],
             quota: Quota::default(),
             tls: Tls::default(),
+            cluster: Cluster::default(),
             without_effect: Vec::new(),
         }
     }

@@ -173,6 +173,8 @@ impl QueueOptions {
                 .and_then(FieldValue::as_boolean)
                 .unwrap_or(false),
             delivery_limit: delivery_limit(arguments, kind),
+            // RabbitMQ 3.12 to 4.2 does not check it, nor compare it, on any type of queue.
+            consumer_timeout: duration(arguments, "x-consumer-timeout"),
             deduplicates: deduplicates(arguments),
             selection: arguments
                 .lookup(SELECTION)

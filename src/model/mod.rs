@@ -20,6 +20,7 @@ mod properties;
 mod ranges;
 mod refusal;
 mod table;
+mod timeout;
 
 pub use access::{Limit, Limits, RateAlgorithm, RateLimits, Right};
 pub use arguments::{DELIVERY_LIMIT, LONGEST_MS};
@@ -53,3 +54,4 @@ pub use refusal::{
     ResourceKind,
 };
 pub use table::{DEEPEST, FieldTable};
+pub use timeout::AcknowledgementTimeout;

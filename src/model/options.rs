@@ -27,6 +27,9 @@ pub struct QueueOptions {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`, or the default of 20 for a quorum queue; none is no limit.
     pub delivery_limit: Option<u32>,
+    /// `x-consumer-timeout`: how long a delivery may be unacknowledged; without it, as long as the
+    /// node's settings allow.
+    pub consumer_timeout: Option<Duration>,
     /// `x-message-deduplication`: a message is dropped while another with the same
     /// `x-deduplication-header` is in the queue (RabbitMQ's plugin of that name).
     pub deduplicates: bool,

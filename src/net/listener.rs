@@ -86,6 +86,11 @@ impl Clients {
         self.cut.cancel();
     }
 
+    /// Numbers the connections above this, from now on.
+    pub fn number_above(&self, base: u64) {
+        self.next.fetch_max(base + 1, Ordering::Relaxed);
+    }
+
     /// Returns when the last client has gone; new ones must not come any more.
     pub async fn gone(&self) {
         self.tasks.close();

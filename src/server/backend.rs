@@ -245,7 +245,8 @@ fn operate(
         Operation::Bind(binding) => client.bind(binding_of(&binding), now).map(|()| Reply::Done),
         Operation::Unbind(binding) => client.unbind(&binding_of(&binding)).map(|()| Reply::Done),
         Operation::Consume(consume) => {
-            client.consume(channel, purpose(consume), now).map(|queue| Reply::Consuming { queue })
+            let consuming = client.consume(channel, purpose(consume), now);
+            consuming.map(|(queue, timeout)| Reply::Consuming(queue, timeout))
         }
         Operation::Cancel { queue, consumer } => {
             client.cancel(channel, queue, consumer, now);
@@ -331,6 +332,7 @@ fn taken(taken: broker::TakenMessage) -> request::Got {
         redelivered: taken.redelivered,
         message: taken.message,
         remaining: shown(taken.remaining),
+        timeout: taken.timeout,
     }
 }
 

@@ -5,13 +5,28 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use super::{StartError, entropy, journal::StoreJournal, recovery, storage};
+use super::{
+    StartError,
+    cluster::{Newcomer, Remains},
+    entropy,
+    journal::StoreJournal,
+    recovery, storage,
+};
 use crate::{
     broker::{Broker, Directory, Hashing, Journal, Origins, PasswordHash, Permission, Timer, User},
     config::Config,
     model::{FieldValue, Names, ShortString, VirtualHostName},
     net::Clock,
 };
+
+/// A broker that is ready but for the company of others.
+pub(super) struct Opened {
+    pub(super) broker: Arc<Broker>,
+    /// Absent: nothing survives.
+    pub(super) journal: Option<Arc<StoreJournal>>,
+    /// Absent: the node is by itself.
+    pub(super) newcomer: Option<Newcomer>,
+}
 
 /// The broker that `config` describes, with its journal if it has a data directory. `pressure` says
 /// that memory is short.
@@ -20,21 +35,37 @@ pub(super) fn open_broker(
     timer: Arc<dyn Timer>,
     pressure: Arc<AtomicBool>,
     clock: Clock,
-) -> Result<(Arc<Broker>, Option<Arc<StoreJournal>>), StartError> {
+) -> Result<Opened, StartError> {
     let Some(path) = &config.data_dir else {
+        if !config.cluster.nodes.is_empty() {
+            return Err(StartError::ClusterWithoutDataDir);
+        }
         let broker = make_broker(config, timer)?;
         identify(&broker);
-        return Ok((broker, None));
+        return Ok(Opened { broker, journal: None, newcomer: None });
     };
     let (store, recovered) = storage::open(path, config.recover)?;
     let journal = Arc::new(StoreJournal::new(store, recovered.last));
+    let mut gathered = recovery::gather(recovered).map_err(|failure| unusable(path, failure))?;
+    let remains = Remains::of(&mut gathered.restoring);
+    let newcomer = Newcomer::of(config, remains, &journal)?;
     let broker = new_broker(config, timer, Some(Arc::<StoreJournal>::clone(&journal)));
-    let broker = broker.saving_memory_when(pressure);
-    recovery::restore(&broker, recovered, clock.now())
-        .map_err(|failure| unusable(path, failure))?;
-    establish(&broker, config)?;
-    identify(&broker);
-    Ok((Arc::new(broker), Some(journal)))
+    let mut broker = broker.saving_memory_when(pressure);
+    if let Some(newcomer) = &newcomer {
+        broker = newcomer.introduce(broker);
+    }
+    gathered.restore(&broker, clock.now()).map_err(|failure| unusable(path, failure))?;
+    if newcomer.is_none() {
+        begin(&broker, config)?;
+    }
+    Ok(Opened { broker: Arc::new(broker), journal: Some(journal), newcomer })
+}
+
+/// Gives a node, or a cluster, that has nothing its first of everything.
+pub(super) fn begin(broker: &Broker, config: &Config) -> Result<(), StartError> {
+    establish(broker, config)?;
+    identify(broker);
+    Ok(())
 }
 
 /// The broker that `config` describes, with its first user and virtual host, and no journal.

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -43,6 +44,8 @@ pub(super) struct StoreJournal {
     /// How often the disk was reported full since somebody looked.
     full_reports: AtomicUsize,
     has_refused: AtomicBool,
+    /// A record that was not durable when somebody asked, and since when.
+    watched: Mutex<Option<(LogPosition, Instant)>>,
 }
 
 #[derive(Default)]
@@ -56,6 +59,7 @@ enum Waiter {
     Queue(QueueId),
     Connection(Arc<Outbox>),
     Task(oneshot::Sender<()>),
+    Call(Box<dyn FnOnce() + Send>),
 }
 
 impl StoreJournal {
@@ -70,6 +74,7 @@ impl StoreJournal {
             condition: watch::Sender::default(),
             full_reports: AtomicUsize::new(0),
             has_refused: AtomicBool::new(false),
+            watched: Mutex::default(),
         }
     }
 
@@ -80,6 +85,15 @@ impl StoreJournal {
     /// Notifies the outbox once `position` is durable, or the store has failed.
     pub(super) fn notify_when_durable(&self, position: LogPosition, outbox: &Arc<Outbox>) {
         self.wait_for(position, Waiter::Connection(Arc::clone(outbox)));
+    }
+
+    /// Calls once `position` is durable, or the store has failed; on any thread.
+    pub(super) fn call_when_durable(
+        &self,
+        position: LogPosition,
+        call: impl FnOnce() + Send + 'static,
+    ) {
+        self.wait_for(position, Waiter::Call(Box::new(call)));
     }
 
     /// Returns once everything up to `position` is durable, or tells why it never will be.
@@ -93,6 +107,21 @@ impl StoreJournal {
             return Ok(());
         }
         Err(self.failure().unwrap_or_else(|| "a record was not taken".to_owned()))
+    }
+
+    /// How long the disk has not finished what it was given; zero when it has.
+    pub(super) fn oldest_pending(&self) -> Duration {
+        let durable = self.durable();
+        let last = self.store.journal().last();
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match *watched {
+            Some((position, since)) if durable < position => now - since,
+            _ => {
+                *watched = (durable < last).then_some((last, now));
+                Duration::ZERO
+            }
+        }
     }
 
     /// Octets that were appended and are not durable yet.
@@ -173,6 +202,7 @@ impl StoreJournal {
             match waiter {
                 Waiter::Queue(queue) => queues.push(queue),
                 Waiter::Connection(outbox) => outbox.notify(),
+                Waiter::Call(call) => call(),
                 Waiter::Task(told) => {
                     let _nobody_waits_any_more = told.send(());
                 }

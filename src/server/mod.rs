@@ -3,6 +3,7 @@
 mod alarms;
 mod attempts;
 mod backend;
+mod cluster;
 mod connections;
 mod control;
 mod entropy;
@@ -33,8 +34,10 @@ use self::{
     alarms::{Gauges, Machine},
     attempts::Attempts,
     backend::Desk,
+    cluster::Fellow,
     connections::Connections,
     control::{Control, Doors},
+    establish::Opened,
     journal::StoreJournal,
     listeners::Listeners,
     ports::ConnectionOutbox,
@@ -91,6 +94,12 @@ pub enum StartError {
     ControlSocket { path: PathBuf, cause: io::Error },
     #[error("another process listens on the control socket {}", path.display())]
     ControlSocketInUse { path: PathBuf },
+    #[error("`{name}`, this node, is not among `cluster_formation.classic_config.nodes`")]
+    NotInCluster { name: String },
+    #[error("a node of a cluster needs a data directory")]
+    ClusterWithoutDataDir,
+    #[error("what is kept of the cluster makes no sense: {what}")]
+    ClusterState { what: String },
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
@@ -106,6 +115,8 @@ pub struct Server {
     tasks: TaskTracker,
     /// Absent: nothing survives.
     storage: Option<Storage>,
+    /// Absent: the node is by itself.
+    fellow: Option<Fellow>,
 }
 
 impl Server {
@@ -125,15 +136,32 @@ impl Server {
         let alarms = Arc::new(Alarms::new(config, Arc::clone(&clients), &*gauges));
         let timers = Arc::new(Timers::default());
         let timer = Arc::<Timers>::clone(&timers);
-        let (broker, journal) = establish::open_broker(config, timer, alarms.pressure(), clock)?;
+        let opened = establish::open_broker(config, timer, alarms.pressure(), clock)?;
+        let Opened { broker, journal, newcomer } = opened;
+        clients.number_above(broker.node().base());
         let instruments = (Arc::clone(&alarms), Arc::clone(&gauges));
         let control = Control::new(config, &broker, journal.clone(), clock, instruments);
-        control.load_definitions(config)?;
+        if newcomer.is_none() {
+            control.load_definitions(config)?;
+        }
         let (listeners, sockets) = Listeners::bind(config).await?;
         let doors = Doors::bind(config).await?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let management = doors.addresses();
         let start_storage = |journal| start_storage(journal, &broker, config, clock);
         let storage = journal.clone().map(start_storage).transpose()?;
+        let woken = stop.clone();
+        let queues = Arc::clone(&broker);
+        tasks.spawn(async move { timers.run(&queues, clock, woken).await });
+        let fellow = match newcomer.zip(journal.as_ref()) {
+            None => None,
+            Some((newcomer, journal)) => {
+                let fellow = newcomer.join(config, &broker, journal, clock).await?;
+                fellow.settle(|broker| establish::begin(broker, config))?;
+                control.load_definitions(config)?;
+                Some(fellow)
+            }
+        };
 
         let settings = session_settings(config);
         let reception = Arc::new(FrontDesk {
@@ -145,11 +173,7 @@ impl Server {
         });
         let control = control.listening(&listeners, &management);
         let control = Arc::new(control.watching(&reception.connections, &reception.attempts));
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
         alarms::watch(&alarms, config, &gauges, (&tasks, &stop));
-        let woken = stop.clone();
-        tasks.spawn(async move { timers.run(&broker, clock, woken).await });
         for socket in sockets {
             let (reception, clients) = (Arc::clone(&reception), Arc::clone(&clients));
             tasks.spawn(socket.run(reception, clients, stop.clone()));
@@ -162,7 +186,7 @@ impl Server {
         if let Some(storage) = &storage {
             storage.watch(&clients, &alarms, (&tasks, &stop));
         }
-        Ok(Self { listeners, management, control, clients, alarms, stop, tasks, storage })
+        Ok(Self { listeners, management, control, clients, alarms, stop, tasks, storage, fellow })
     }
 
     /// Where it listens for AMQP in plain, in the order of the configuration, with the ports that
@@ -220,6 +244,9 @@ impl Server {
         if tokio::time::timeout(FAREWELL, self.clients.gone()).await.is_err() {
             self.clients.cut_off();
             self.clients.gone().await;
+        }
+        if let Some(fellow) = self.fellow.take() {
+            fellow.stop().await;
         }
         if let Some(storage) = self.storage.take() {
             storage.stop().await;

@@ -13,8 +13,14 @@ pub(super) enum Failure {
     Broker(BadFact),
 }
 
-/// Gives the broker everything that survived, in the order in which it came about.
-pub(super) fn restore(broker: &Broker, recovered: Recovered, now: Moment) -> Result<(), Failure> {
+/// Everything that survived, and the number that no queue is below.
+pub(super) struct Gathered {
+    pub(super) restoring: Restoring,
+    queue_floor: u64,
+}
+
+/// Gathers everything that survived, in the order in which it came about.
+pub(super) fn gather(recovered: Recovered) -> Result<Gathered, Failure> {
     let Recovered { facts, queues, queue_floor, records, .. } = recovered;
     let mut restoring = Restoring::new();
     for (key, value) in facts {
@@ -30,5 +36,12 @@ pub(super) fn restore(broker: &Broker, recovered: Recovered, now: Moment) -> Res
             restoring.apply(&entry, |octets| record.share(octets));
         }
     }
-    broker.restore(restoring, queue_floor, now).map_err(Failure::Broker)
+    Ok(Gathered { restoring, queue_floor })
+}
+
+impl Gathered {
+    /// Gives it to the broker.
+    pub(super) fn restore(self, broker: &Broker, now: Moment) -> Result<(), Failure> {
+        broker.restore(self.restoring, self.queue_floor, now).map_err(Failure::Broker)
+    }
 }

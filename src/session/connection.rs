@@ -8,12 +8,13 @@ use super::{
     authentication::Identity,
     batch::Batch,
     consumers::Consumers,
+    lookout::Lookout,
     outgoing::Outgoing,
     request::{Introduction, Operation, Replenishment, Request},
     settings::Settings,
 };
 use crate::model::{
-    ChannelNumber, ConnectionId, ConsumerId, Names, Outcome, Position, QueueId, Settlement,
+    ChannelNumber, ConnectionId, ConsumerId, Moment, Names, Outcome, Position, QueueId, Settlement,
 };
 
 /// One part of a consumer's window: once so much was written, it is replenished.
@@ -27,6 +28,7 @@ pub(super) struct Connection {
     pub(super) outgoing: Outgoing,
     pub(super) batch: Batch,
     pub(super) consumers: Consumers,
+    pub(super) lookout: Lookout,
     pub(super) names: Names,
     /// Where messages are packed.
     pub(super) arena: BytesMut,
@@ -53,13 +55,20 @@ pub(super) enum Then {
 }
 
 impl Connection {
-    pub(super) fn new(settings: Arc<Settings>, id: ConnectionId, entropy: u128) -> Self {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        id: ConnectionId,
+        entropy: u128,
+        now: Moment,
+    ) -> Self {
+        let lookout = Lookout::new(settings.consumer_timeout, now);
         Self {
             settings,
             identity: Identity::default(),
             outgoing: Outgoing::new(super::tuning::FRAME_MAX_BEFORE_TUNING),
             batch: Batch::default(),
             consumers: Consumers::new(id),
+            lookout,
             names: Names::new(entropy),
             arena: BytesMut::new(),
             notify_cancel: false,

@@ -17,6 +17,7 @@ mod handshake;
 mod heartbeat;
 mod held;
 mod incoming;
+mod lookout;
 mod outgoing;
 mod pace;
 mod phase;
@@ -30,7 +31,6 @@ mod tests;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -43,6 +43,7 @@ use self::{
     handshake::{ExpectHeader, Handshake, Step},
     heartbeat::Heartbeat,
     held::Held,
+    lookout::Lookout,
     phase::Phase,
     request::{Answer, Event, Request},
     tuning::Tuning,
@@ -61,10 +62,6 @@ use crate::{
 
 /// Octets of input that may wait while the session waits for an answer.
 const INPUT_LIMIT: usize = 1024 * 1024;
-
-/// Between two looks for deliveries that are out for too long.
-const SHORTEST_LOOK: Duration = Duration::from_millis(50);
-const LONGEST_LOOK: Duration = Duration::from_secs(60);
 
 /// One client's connection.
 #[derive(Debug)]
@@ -85,8 +82,6 @@ pub struct Session {
     is_behind: bool,
     /// Nothing more is taken from the client before this moment.
     pause: Option<Moment>,
-    /// When to look next for deliveries that are out for too long.
-    next_look: Moment,
     handshake_deadline: Moment,
     /// The broker knows the connection, and has to be told when it ends.
     is_admitted: bool,
@@ -100,7 +95,7 @@ impl Session {
         Self {
             phase: Phase::Handshake(Handshake::Header(ExpectHeader)),
             input: BytesMut::new(),
-            connection: Connection::new(settings, id, entropy),
+            connection: Connection::new(settings, id, entropy, now),
             channels: BTreeMap::new(),
             held: Held::default(),
             deferred: None,
@@ -110,7 +105,6 @@ impl Session {
             alarm: Alarm::default(),
             is_behind: false,
             pause: None,
-            next_look: now,
             handshake_deadline,
             is_admitted: false,
         }
@@ -280,9 +274,8 @@ impl Session {
         match &self.phase {
             Phase::Handshake(_) => always.chain([(self.handshake_deadline, "handshake")]).min(),
             Phase::Running => {
-                let look = (!self.channels.is_empty()).then_some((self.next_look, "consumers"));
-                let timeout = self.connection.settings.consumer_timeout;
-                always.chain(timeout.and(look)).min()
+                let look = (self.connection.lookout.next(), "consumers");
+                always.chain((!self.channels.is_empty()).then_some(look)).min()
             }
             Phase::Ending(farewell) => farewell.deadline().map(|moment| (moment, "close")),
         }
@@ -364,16 +357,16 @@ impl Session {
 
     /// Ends the channels whose clients have left a delivery unacknowledged for too long.
     fn look_for_overdue(&mut self, now: Moment) {
-        let Some(timeout) = self.connection.settings.consumer_timeout else { return };
-        let is_busy = !self.connection.batch.is_empty() || self.deferred.is_some();
-        if now < self.next_look || is_busy {
+        let connection = &mut self.connection;
+        let is_busy = !connection.batch.is_empty() || self.deferred.is_some();
+        if now < connection.lookout.next() || is_busy {
             return;
         }
-        self.next_look = now + (timeout / 10).clamp(SHORTEST_LOOK, LONGEST_LOOK);
+        connection.lookout = Lookout::new(connection.settings.consumer_timeout, now);
         let channels = self.channels.values_mut();
         let overdue: Vec<_> = channels
             .filter_map(|channel| {
-                let exception = channel.check_acknowledgements(timeout, now)?;
+                let exception = channel.check_acknowledgements(connection, now)?;
                 Some((channel.number(), exception))
             })
             .collect();

@@ -6,9 +6,9 @@
 use bytes::Bytes;
 
 use crate::model::{
-    ChannelCredit, ChannelNumber, Confirmed, ConsumerId, ConsumerTag, Decided, Delivery,
-    ExchangeName, FieldTable, Message, Position, Publication, Published, QueueId, QueueName,
-    Refusal, RoutingKey, Settlement, ShortString, VirtualHostName,
+    AcknowledgementTimeout, ChannelCredit, ChannelNumber, Confirmed, ConsumerId, ConsumerTag,
+    Decided, Delivery, ExchangeName, FieldTable, Message, Position, Publication, Published,
+    QueueId, QueueName, Refusal, RoutingKey, Settlement, ShortString, VirtualHostName,
 };
 
 /// What a session asks of the broker. Each is answered once, in order, by the [`Answer`] it names,
@@ -201,9 +201,7 @@ pub enum Reply {
         consumers: u32,
     },
     Counted(u32),
-    Consuming {
-        queue: QueueId,
-    },
+    Consuming(QueueId, AcknowledgementTimeout),
     Got(Option<Got>),
     /// The mandatory messages that no queue took.
     Committed {
@@ -220,6 +218,7 @@ pub struct Got {
     pub message: Message,
     /// Ready messages that remain.
     pub remaining: u32,
+    pub timeout: AcknowledgementTimeout,
 }
 
 /// What the broker tells a session unasked.

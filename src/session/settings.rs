@@ -29,8 +29,8 @@ pub struct Settings {
     pub max_message_size: u64,
     /// Octets that may be on their way to one consumer.
     pub consumer_window: usize,
-    /// How long a delivery may be unacknowledged; none is for ever. What is longer is found within
-    /// a tenth of that, at the latest a minute after.
+    /// How long a delivery may be unacknowledged, if its queue does not say; none is for ever. What
+    /// is longer is found in one of the next two looks, a tenth of that or a minute apart.
     pub consumer_timeout: Option<Duration>,
     /// Consumers that a channel may have.
     pub consumers_per_channel: Option<usize>,

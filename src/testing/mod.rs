@@ -83,6 +83,11 @@ impl Node {
         self.now
     }
 
+    /// The broker itself, for what operators do.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     /// A client connects, from the machine that the broker runs on.
     pub fn connect(&mut self) -> LineId {
         let id = LineId(self.lines.len());

@@ -6,6 +6,7 @@
 mod hostile;
 mod management;
 mod player;
+mod policies;
 mod process;
 mod random;
 mod scenarios;

@@ -5,8 +5,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use leveret::{
     model::{
-        ConnectionId, ConsumerId, Delivery, Message, Moment, Position, Publication, Published,
-        QueueId, Refusal,
+        AcknowledgementTimeout, ConnectionId, ConsumerId, Delivery, Message, Moment, Position,
+        Publication, Published, QueueId, Refusal,
     },
     session::{
         Disposition, Session, Settings,
@@ -217,7 +217,7 @@ impl World {
             Operation::Consume(consume) => {
                 self.consumers.push(consume.consumer);
                 self.deliver(consume.consumer, Message::new(b"", b"q", &[0, 0], "hello".into()));
-                Ok(Reply::Consuming { queue: QueueId(1) })
+                Ok(Reply::Consuming(QueueId(1), AcknowledgementTimeout::default()))
             }
             Operation::Cancel { consumer, .. } => {
                 self.consumers.retain(|other| *other != consumer);
@@ -229,6 +229,7 @@ impl World {
                 redelivered: true,
                 message: Message::new(b"", b"q", &[0, 0], "hello".into()),
                 remaining: 0,
+                timeout: AcknowledgementTimeout::default(),
             }))),
             Operation::Commit(_) => Ok(Reply::Committed { unroutable: Vec::new() }),
             Operation::DeclareExchange(_)

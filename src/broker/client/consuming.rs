@@ -9,8 +9,9 @@ use crate::{
         views::Subscriber,
     },
     model::{
-        ChannelCredit, ChannelNumber, ConsumerId, ConsumerOptions, ConsumerTag, FieldTable,
-        Message, Moment, Position, QueueId, QueueKind, QueueName, Refusal, Right, Settlement,
+        AcknowledgementTimeout, ChannelCredit, ChannelNumber, ConsumerId, ConsumerOptions,
+        ConsumerTag, FieldTable, Message, Moment, Position, QueueId, QueueKind, QueueName, Refusal,
+        Right, Settlement,
     },
 };
 
@@ -40,10 +41,12 @@ pub struct TakenMessage {
     pub message: Message,
     /// Ready messages that remain.
     pub remaining: u64,
+    pub timeout: AcknowledgementTimeout,
 }
 
 impl Client {
-    /// Attaches a consumer; deliveries come through the connection's outbox.
+    /// Attaches a consumer; deliveries come through the connection's outbox. Says from which queue,
+    /// and for how long they may be unacknowledged.
     ///
     /// # Errors
     /// When there is no such queue, it may not be used, or an argument is wrong.
@@ -52,9 +55,10 @@ impl Client {
         channel: ChannelNumber,
         purpose: Purpose,
         now: Moment,
-    ) -> Result<QueueId, Refusal> {
+    ) -> Result<(QueueId, AcknowledgementTimeout), Refusal> {
         if replies::is_reply_queue(&purpose.queue) {
-            return self.consume_replies(channel, &purpose);
+            self.consume_replies(channel, &purpose)?;
+            return Ok((replies::REPLY_QUEUE, AcknowledgementTimeout::default()));
         }
         self.may_with_queue(Right::Read, &purpose.queue)?;
         let place = self.place_of(&purpose.queue)?;
@@ -88,7 +92,7 @@ impl Client {
                 self.broker.subscribe_far(remote, subscription, way, now)?;
             }
         }
-        Ok(place.record().id)
+        Ok((place.record().id, place.timeout().clone()))
     }
 
     /// Detaches a consumer; one that is not there counts as detached.
@@ -140,6 +144,7 @@ impl Client {
             redelivered: taken.redelivered,
             message: taken.message,
             remaining: taken.remaining,
+            timeout: hosted.timeout.clone(),
         }))
     }
 

@@ -28,7 +28,6 @@ use self::{confirming::Confirming, pacing::Pacing, publishing::Transaction, rout
 use super::{
     Broker,
     access::Grants,
-    hosted::Hosted,
     ports::Outbox,
     presence::{Present, Room},
     remote::Place,

@@ -77,7 +77,7 @@ impl Client {
         &mut self,
         channel: ChannelNumber,
         purpose: &Purpose,
-    ) -> Result<QueueId, Refusal> {
+    ) -> Result<(), Refusal> {
         if self.reply_names.contains_key(&channel) {
             return Err(Refusal::ReplyConsumerTaken);
         }
@@ -92,7 +92,7 @@ impl Client {
         };
         self.broker.replies.0.insert(name.as_ref().into(), requester);
         self.reply_names.insert(channel, name);
-        Ok(REPLY_QUEUE)
+        Ok(())
     }
 
     /// Detaches the channel's consumer of direct replies, if it has one.

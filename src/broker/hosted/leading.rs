@@ -31,7 +31,7 @@ impl Hosted {
         followings: Vec<Following>,
         now: Moment,
     ) -> Self {
-        let Self { record, home, state, .. } = self;
+        let Self { record, home, timeout, state, .. } = self;
         let mut state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let shelf = Shelf::new(Arc::clone(&log), record.id);
         state.queue = state.queue.kept_on(shelf, true).mirrored();
@@ -46,7 +46,7 @@ impl Hosted {
         // They are carried out with those of the next command.
         state.effects = effects;
         state.queue = state.queue.restored(restored);
-        Self { record, home, journal: Some(log), state: Mutex::new(state) }
+        Self { record, home, journal: Some(log), timeout, state: Mutex::new(state) }
     }
 
     /// Where it is written.

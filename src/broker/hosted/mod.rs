@@ -30,8 +30,8 @@ use super::{
     virtual_host::VirtualHost,
 };
 use crate::model::{
-    Batch, ConnectionId, ConsumerId, Delivery, FieldValue, LogPosition, Message, Moment, Position,
-    QueueKind, QueueOptions, Refusal, Resource, ShortString,
+    AcknowledgementTimeout, Batch, ConnectionId, ConsumerId, Delivery, FieldValue, LogPosition,
+    Message, Moment, Position, QueueKind, QueueOptions, Refusal, Resource, ShortString,
 };
 
 /// Room for so many effects is kept between calls. More are rare: all of a long queue has expired.
@@ -44,6 +44,8 @@ pub(super) struct Hosted {
     pub(super) home: Arc<VirtualHost>,
     /// Absent: nothing of the queue is written.
     journal: Option<Arc<dyn Journal>>,
+    /// As its options have it, for the channels that it delivers to.
+    pub(super) timeout: AcknowledgementTimeout,
     state: Mutex<State>,
 }
 
@@ -135,6 +137,7 @@ impl Hosted {
         now: Moment,
     ) -> Self {
         let Configuration { options, version } = configuration;
+        let timeout = AcknowledgementTimeout::new(options.consumer_timeout);
         let state = State {
             queue: empty_queue(&record, options, now),
             consumers: BTreeMap::new(),
@@ -146,18 +149,18 @@ impl Hosted {
             configured: version,
             gone: false,
         };
-        Self { record, home, journal: None, state: Mutex::new(state) }
+        Self { record, home, journal: None, timeout, state: Mutex::new(state) }
     }
 
     /// The same queue, of which a journal keeps what must survive, with what a restart has found of
     /// it.
     pub(super) fn kept_in(self, journal: Option<Arc<dyn Journal>>, restored: Restored) -> Self {
         let Some(journal) = journal else { return self };
-        let Self { record, home, state, .. } = self;
+        let Self { record, home, timeout, state, .. } = self;
         let mut state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let shelf = Shelf::new(Arc::clone(&journal), record.id);
         state.queue = state.queue.kept_on(shelf, record.durable).restored(restored);
-        Self { record, home, journal: Some(journal), state: Mutex::new(state) }
+        Self { record, home, journal: Some(journal), timeout, state: Mutex::new(state) }
     }
 
     /// Names the queue in a refusal.
@@ -197,6 +200,7 @@ impl Hosted {
         if state.gone {
             return before;
         }
+        self.timeout.set(options.consumer_timeout);
         state.apply(Command::Configure(Box::new(options.clone())), around.now);
         before.and(self.conclude(&mut state, around))
     }
@@ -434,6 +438,8 @@ impl Hosted {
     /// a connection's route cache may keep the rest of it for long.
     fn finish(&self, state: &mut State, now: Moment) {
         state.end();
+        // As for a queue that cannot be found (RabbitMQ 3.12).
+        self.timeout.set(None);
         state.has_spilled = state.queue.has_spilled();
         let Self { record, .. } = self;
         state.queue = Queue::new(record.options.clone(), record.auto_delete, now);

@@ -129,6 +129,8 @@ impl Broker {
             if let Some(hosted) = self.queue(*id) {
                 let aftermath = hosted.configure(options, reconfigured.version, self.around(now));
                 self.see_to(&hosted, aftermath, now);
+            } else if let Some(remote) = self.remote(*id) {
+                self.configure_far(&remote, options, reconfigured.version, now);
             }
         }
     }

@@ -114,6 +114,12 @@ fn find(name: &[u8]) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name.as_bytes() == name)
 }
 
+/// The names of all keys.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.name)
+}
+
 /// Whether queues of a kind have a key.
 pub(super) fn has(kind: QueueKind, name: &[u8]) -> bool {
     find(name).is_none_or(|key| match kind {

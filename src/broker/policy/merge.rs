@@ -61,6 +61,10 @@ impl Rules {
             deduplicates: asked.deduplicates,
             selection: asked.selection,
             delivery_limit: delivery_limit(kind, arguments, definition),
+            consumer_timeout: least(
+                asked.consumer_timeout,
+                duration(definition, "consumer-timeout"),
+            ),
         }
     }
 

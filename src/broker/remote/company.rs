@@ -218,6 +218,18 @@ impl Broker {
         }
     }
 
+    /// How many queues each node leads, or has the only copy of, as far as is known here.
+    pub fn queues_led(&self) -> BTreeMap<NodeNumber, u64> {
+        let mut led = BTreeMap::new();
+        let me = self.node();
+        let remotes = self.fellowship.iter().flat_map(Fellowship::all);
+        for leader in remotes.filter_map(|remote| remote.leader(me)) {
+            *led.entry(leader).or_default() += 1;
+        }
+        *led.entry(me).or_default() += self.queues.len() as u64;
+        led
+    }
+
     /// The last command that a replica here has applied; `None` when there is no replica.
     pub fn applied(&self, group: QueueId) -> Option<u64> {
         self.remote(group)?.applied()
@@ -386,7 +398,7 @@ impl Broker {
     }
 
     /// Does what a queue asked for beyond its own lock.
-    fn see_to_remote(&self, remote: &Remote, rest: Rest, now: Moment) {
+    pub(super) fn see_to_remote(&self, remote: &Remote, rest: Rest, now: Moment) {
         let Rest { decided, deaths, over, notify } = rest;
         if deaths {
             self.courier.carry(self, now);
@@ -430,7 +442,7 @@ impl Broker {
         letters.into_iter().for_each(|(queue, from)| self.letter_arrived(queue, from));
     }
 
-    fn with<T>(&self, now: Moment, act: impl FnOnce(Company<'_>) -> T) -> T
+    pub(super) fn with<T>(&self, now: Moment, act: impl FnOnce(Company<'_>) -> T) -> T
     where
         T: Default,
     {

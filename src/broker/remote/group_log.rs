@@ -5,7 +5,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -29,7 +29,13 @@ pub(super) struct GroupLog {
     durable: AtomicU64,
     /// The queue wants to be woken when more is durable.
     is_awaited: AtomicBool,
+    /// How urgently the host was told of what has piled up.
+    told: AtomicU8,
 }
+
+const UNTOLD: u8 = 0;
+const TOLD: u8 = 1;
+const TOLD_URGENTLY: u8 = 2;
 
 #[derive(Debug, Default)]
 struct Pile {
@@ -55,11 +61,13 @@ impl GroupLog {
             pile: Mutex::default(),
             durable: AtomicU64::new(0),
             is_awaited: AtomicBool::new(false),
+            told: AtomicU8::new(UNTOLD),
         }
     }
 
     /// What has piled up, and the number of its last record.
     pub(super) fn take(&self) -> Option<(Bytes, u64)> {
+        self.told.store(UNTOLD, Ordering::Release);
         let mut pile = self.pile();
         if pile.octets.is_empty() || pile.is_closed {
             return None;
@@ -99,8 +107,12 @@ impl Journal for GroupLog {
         pile.last += 1;
         let position = LogPosition(pile.last);
         drop(pile);
-        self.fellows.has_work(self.group, batch.can_wait());
+        let can_wait = batch.can_wait();
         batch.clear();
+        let urgency = if can_wait { TOLD } else { TOLD_URGENTLY };
+        if self.told.fetch_max(urgency, Ordering::AcqRel) < urgency {
+            self.fellows.has_work(self.group, can_wait);
+        }
         position
     }
 

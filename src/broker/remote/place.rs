@@ -13,7 +13,9 @@ use crate::{
         topology::QueueRecord,
         views::Subscriber,
     },
-    model::{ChannelCredit, Moment, QueueId, Refusal, Resource},
+    model::{
+        AcknowledgementTimeout, ChannelCredit, Moment, QueueId, QueueOptions, Refusal, Resource,
+    },
 };
 
 /// Where a queue is, as this node sees it.
@@ -30,6 +32,14 @@ impl Place {
         match self {
             Self::Here(hosted) => &hosted.record,
             Self::Elsewhere(remote) => &remote.record,
+        }
+    }
+
+    /// How long its deliveries may be out.
+    pub(in crate::broker) fn timeout(&self) -> &AcknowledgementTimeout {
+        match self {
+            Self::Here(hosted) => &hosted.timeout,
+            Self::Elsewhere(remote) => &remote.timeout,
         }
     }
 
@@ -95,7 +105,20 @@ impl Broker {
             redelivered: got.redelivered,
             message: got.message,
             remaining: got.remaining,
+            timeout: remote.timeout.clone(),
         }))
+    }
+
+    /// A queue that is not simply here has other options now.
+    pub(in crate::broker) fn configure_far(
+        &self,
+        remote: &Remote,
+        options: &QueueOptions,
+        version: u64,
+        now: Moment,
+    ) {
+        let rest = self.with(now, |company| remote.configure(options, version, company));
+        self.see_to_remote(remote, rest, now);
     }
 
     /// How much is in a queue elsewhere.

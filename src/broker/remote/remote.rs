@@ -26,8 +26,8 @@ use crate::{
         virtual_host::VirtualHost,
     },
     model::{
-        Batch, ConsumerId, Decided, Delivery, Meaningless, NodeNumber, Outcome, Position,
-        PositionRange, QueueId, QueueKind, Ranges, Resource,
+        AcknowledgementTimeout, Batch, ConsumerId, Decided, Delivery, Meaningless, NodeNumber,
+        Outcome, Position, PositionRange, QueueId, QueueKind, QueueOptions, Ranges, Resource,
     },
 };
 
@@ -39,6 +39,8 @@ const GATHERING: Duration = Duration::from_secs(2);
 pub(in crate::broker) struct Remote {
     pub(in crate::broker) record: Arc<QueueRecord>,
     pub(in crate::broker) home: Arc<VirtualHost>,
+    /// How long deliveries to this node's clients may be out.
+    pub(in crate::broker) timeout: AcknowledgementTimeout,
     attachments: Arc<Attachments>,
     state: Mutex<State>,
 }
@@ -98,13 +100,36 @@ pub(in crate::broker) struct Rest {
 }
 
 impl Remote {
-    pub(in crate::broker) fn new(record: Arc<QueueRecord>, home: Arc<VirtualHost>) -> Self {
-        Self { record, home, attachments: Arc::default(), state: Mutex::default() }
+    pub(in crate::broker) fn new(
+        record: Arc<QueueRecord>,
+        home: Arc<VirtualHost>,
+        options: &QueueOptions,
+    ) -> Self {
+        let timeout = AcknowledgementTimeout::new(options.consumer_timeout);
+        let (attachments, state) = Default::default();
+        Self { record, home, timeout, attachments, state }
+    }
+
+    /// The queue has other options now.
+    pub(in crate::broker) fn configure(
+        &self,
+        options: &QueueOptions,
+        version: u64,
+        company: Company<'_>,
+    ) -> Rest {
+        self.timeout.set(options.consumer_timeout);
+        let mut state = self.lock();
+        let mut out = Consequences::default();
+        if let Leadership::Here(lead) = &state.leadership {
+            out.aftermaths.push(lead.hosted.configure(options, version, company.around));
+        }
+        self.conclude(&mut state, out, company)
     }
 
     /// The queue's only copy, which is here, for clients of other nodes.
     pub(in crate::broker) fn of_hosted(hosted: &Arc<Hosted>, incarnation: u64) -> Self {
-        let remote = Self::new(Arc::clone(&hosted.record), Arc::clone(&hosted.home));
+        let (record, home) = (Arc::clone(&hosted.record), Arc::clone(&hosted.home));
+        let remote = Self::new(record, home, &hosted.record.options);
         let lead = Lead::new(incarnation, Arc::clone(hosted), None, super::Producers::default());
         remote.lock().leadership = Leadership::Here(Box::new(lead));
         remote

@@ -43,6 +43,7 @@ fn every_argument_finds_its_option() {
         ("x-queue-leader-locator", "balanced".into()),
         ("x-message-deduplication", true.into()),
         ("x-consumer-selection", "least-loaded".into()),
+        ("x-consumer-timeout", 60_000.into()),
         ("x-nobody-knows", FieldValue::Void),
     ]);
     let expected = QueueOptions {
@@ -62,6 +63,7 @@ fn every_argument_finds_its_option() {
         deduplicates: true,
         selection: Selection::LeastLoaded,
         delivery_limit: None,
+        consumer_timeout: Some(Duration::from_secs(60)),
     };
     assert_eq!(options, Ok(expected));
 }

@@ -101,7 +101,9 @@ impl Channel {
             return self.send(Some(BasicGetEmpty::default().into()), connection);
         };
         let delivery_tag = if acknowledge {
-            self.unacked.record(got.queue, got.position)
+            let tag = self.unacked.record(got.queue, got.position);
+            self.heed(got.queue, got.timeout, connection);
+            tag
         } else {
             self.unacked.skip()
         };

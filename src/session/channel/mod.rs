@@ -5,26 +5,28 @@ mod consuming;
 pub(super) mod content;
 mod declaring;
 mod ending;
+mod marks;
 mod prefetch;
 mod publishing;
 pub(super) mod settling;
+mod timeouts;
 mod transaction;
 mod unacked;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 pub(super) use self::ending::Attitude;
 use self::{
-    confirms::Confirms, content::Content, ending::Standing, prefetch::Prefetch,
+    confirms::Confirms, content::Content, ending::Standing, prefetch::Prefetch, timeouts::Timeouts,
     transaction::Transaction, unacked::Unacked,
 };
 use super::{
     connection::Connection,
-    exception::{Exception, Fault, MethodId, NO_METHOD},
+    exception::{Exception, Fault, MethodId},
     request::{Operation, Reply},
 };
 use crate::{
-    model::{ConsumerId, ConsumerTag, Moment, QueueName, Refusal},
+    model::{ConsumerId, ConsumerTag, QueueName, Refusal},
     wire::method::{AccessRequestOk, ChannelFlowOk, ChannelOpenOk, Method},
 };
 
@@ -41,6 +43,7 @@ pub(super) struct Channel {
     confirms: Option<Confirms>,
     transaction: Option<Transaction>,
     unacked: Unacked,
+    timeouts: Timeouts,
     prefetch: Prefetch,
     consuming: BTreeMap<ConsumerTag, ConsumerId>,
     /// Consumers that ended while a deletion was under way: told after its answer.
@@ -88,6 +91,7 @@ impl Channel {
             confirms: None,
             transaction: None,
             unacked: Unacked::default(),
+            timeouts: Timeouts::default(),
             prefetch: Prefetch::default(),
             consuming: BTreeMap::new(),
             cancelled_meanwhile: Vec::new(),
@@ -201,8 +205,9 @@ impl Channel {
             (Expected::Counted(method), Reply::Counted(count)) => {
                 self.send(method.map(|method| method(count)), connection);
             }
-            (Expected::Consuming { consumer, no_wait }, Reply::Consuming { queue }) => {
+            (Expected::Consuming { consumer, no_wait }, Reply::Consuming(queue, timeout)) => {
                 self.started(consumer, queue, no_wait, connection);
+                self.heed(queue, timeout, connection);
             }
             (Expected::Cancelled { consumer, reply }, Reply::Done) => {
                 self.forget(consumer, connection);
@@ -234,17 +239,6 @@ impl Channel {
             | Expected::Got { .. }
             | Expected::Committed => {}
         }
-    }
-
-    /// The fault of a client that has left a delivery unacknowledged for longer than `timeout`.
-    pub(super) fn check_acknowledgements(
-        &mut self,
-        timeout: Duration,
-        now: Moment,
-    ) -> Option<Exception> {
-        let is_overdue = self.is_open() && self.unacked.is_overdue(now - timeout, now);
-        let fault = Fault::AcknowledgementTimeout { channel: self.number, timeout };
-        is_overdue.then(|| fault.by(NO_METHOD))
     }
 
     fn send(&self, method: Option<Method>, connection: &mut Connection) {

@@ -1,7 +1,11 @@
 //! What is out with the client: delivery tags and the places in queues that they stand for.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
+use super::marks::Marks;
 use crate::model::{Moment, Position, QueueId};
 
 /// Settled entries may stay in the ledger up to this many, and up to as many as are unsettled.
@@ -17,8 +21,7 @@ pub(super) struct Unacked {
     entries: VecDeque<Entry>,
     settled: usize,
     last_tag: u64,
-    /// The last tag at earlier moments, the oldest first.
-    marks: VecDeque<(u64, Moment)>,
+    marks: Marks,
 }
 
 /// One delivery.
@@ -51,20 +54,34 @@ impl Unacked {
         self.last_tag
     }
 
-    /// Notes what is out at this moment. Says whether something of it was out at a moment noted no
-    /// later than `limit`.
-    pub(super) fn is_overdue(&mut self, limit: Moment, now: Moment) -> bool {
+    /// Notes what is out at this moment. If something of it has been out for longer than it may,
+    /// says how long that is: what `said` has for its queue, or `otherwise`.
+    pub(super) fn find_overdue(
+        &mut self,
+        said: impl Iterator<Item = (QueueId, Duration)>,
+        otherwise: Option<Duration>,
+        now: Moment,
+    ) -> Option<Duration> {
         let Some(oldest) = self.entries.front().map(|entry| entry.tag) else {
             self.marks.clear();
-            return false;
+            return None;
         };
-        while self.marks.front().is_some_and(|(tag, _)| *tag < oldest) {
-            self.marks.pop_front();
-        }
-        if self.marks.back().is_none_or(|(tag, _)| *tag < self.last_tag) {
-            self.marks.push_back((self.last_tag, now));
-        }
-        self.marks.front().is_some_and(|(_, noted)| *noted <= limit)
+        self.marks.note(oldest, self.last_tag, now);
+        let overdue_tag = |timeout| (self.marks.last_at(now - timeout), timeout);
+        let by_queue: BTreeMap<_, _> =
+            said.map(|(queue, timeout)| (queue, overdue_tag(timeout))).collect();
+        let otherwise = otherwise.map_or((0, Duration::ZERO), overdue_tag);
+        let last = by_queue.values().chain([&otherwise]).map(|(tag, _)| *tag).max()?;
+        let old = self.entries.iter().take_while(|entry| entry.tag <= last);
+        old.filter(|entry| !entry.is_settled).find_map(|entry| {
+            let (tag, timeout) = by_queue.get(&entry.queue).unwrap_or(&otherwise);
+            (entry.tag <= *tag).then_some(*timeout)
+        })
+    }
+
+    /// The queues that something is out of, some of them repeatedly.
+    pub(super) fn queues(&self) -> impl Iterator<Item = QueueId> {
+        self.entries.iter().map(|entry| entry.queue)
     }
 
     /// Records a delivery under the next tag.
@@ -175,10 +192,14 @@ mod tests {
 
     #[test]
     fn a_delivery_that_is_out_for_too_long_is_found() {
-        let at = |seconds| Moment::from_unix(std::time::Duration::from_secs(seconds));
+        let at = |seconds| Moment::from_unix(Duration::from_secs(seconds));
         let mut unacked = ledger(2);
-        let is_overdue =
-            |unacked: &mut Unacked, now: u64| unacked.is_overdue(at(now - 10), at(now));
+        let ten = Some(Duration::from_secs(10));
+        let nothing = || std::iter::empty();
+        let is_overdue = |unacked: &mut Unacked, now| {
+            unacked.find_overdue(nothing(), None, at(now));
+            unacked.find_overdue(nothing(), ten, at(now)) == ten
+        };
         assert!(!is_overdue(&mut unacked, 100));
         unacked.record(QueueId(1), Position(3));
         assert!(!is_overdue(&mut unacked, 105));
@@ -187,6 +208,32 @@ mod tests {
         assert!(is_overdue(&mut unacked, 115));
         unacked.take(3);
         assert!(!is_overdue(&mut unacked, 120));
+    }
+
+    #[test]
+    fn each_queue_has_its_own_time_and_the_others_the_node_s() {
+        let mut unacked = Unacked::default();
+        for queue in [1, 2, 3, 2] {
+            unacked.record(QueueId(queue), Position(1));
+        }
+        let seconds = Duration::from_secs;
+        let find = |unacked: &mut Unacked, said: [u64; 2], otherwise: Option<u64>, now: u64| {
+            let said = (1..).zip(said).map(|(queue, time)| (QueueId(queue), seconds(time)));
+            let now = Moment::from_unix(seconds(1000 + now));
+            let found = unacked.find_overdue(said, otherwise.map(seconds), now);
+            found.map(|timeout| timeout.as_secs())
+        };
+        assert_eq!(find(&mut unacked, [50, 20], Some(30), 0), None);
+        assert_eq!(find(&mut unacked, [50, 20], Some(30), 19), None);
+        assert_eq!(find(&mut unacked, [50, 20], Some(30), 20), Some(20), "behind the first");
+        unacked.take(2);
+        assert_eq!(find(&mut unacked, [50, 20], Some(30), 20), Some(20));
+        unacked.take(4);
+        assert_eq!(find(&mut unacked, [50, 20], Some(30), 29), None);
+        assert_eq!(find(&mut unacked, [50, 20], Some(30), 30), Some(30));
+        assert_eq!(find(&mut unacked, [50, 20], None, 49), None, "without a limit for the third");
+        assert_eq!(find(&mut unacked, [60, 20], None, 59), None, "it may be given more time");
+        assert_eq!(find(&mut unacked, [0, 20], None, 59), Some(0));
     }
 
     #[test]

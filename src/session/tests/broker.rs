@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     model::{
-        ChannelNumber, Confirmed, ConsumerId, Delivery, Message, Outcome, Position, Publication,
-        Published, QueueId, QueueName, Refusal, Resource, ResourceKind, Settlement, ShortString,
-        VirtualHostName,
+        AcknowledgementTimeout, ChannelNumber, Confirmed, ConsumerId, Delivery, Message, Outcome,
+        Position, Publication, Published, QueueId, QueueName, Refusal, Resource, ResourceKind,
+        Settlement, ShortString, VirtualHostName,
     },
     session::request::{Answer, Credential, Event, Got, Operation, Reply, Request},
 };
@@ -28,6 +28,7 @@ pub(super) struct Queue {
     pub(super) id: QueueId,
     pub(super) ready: VecDeque<(Position, Message, bool)>,
     pub(super) out: BTreeMap<Position, Message>,
+    pub(super) timeout: AcknowledgementTimeout,
     last: u64,
     consumer: Option<(ConsumerId, bool)>,
 }
@@ -140,9 +141,9 @@ impl Broker {
             Operation::Consume(consume) => {
                 let queue = self.find(&consume.queue)?;
                 queue.consumer = Some((consume.consumer, consume.acknowledge));
-                let id = queue.id;
+                let (id, timeout) = (queue.id, queue.timeout.clone());
                 self.dispatch(id);
-                Ok(Reply::Consuming { queue: id })
+                Ok(Reply::Consuming(id, timeout))
             }
             Operation::Cancel { queue, .. } => {
                 self.with(*queue, |queue| queue.consumer = None);
@@ -246,7 +247,8 @@ impl Queue {
             self.out.insert(position, message.clone());
         }
         let remaining = self.ready.len() as u32;
-        Some(Got { queue: self.id, position, redelivered, message, remaining })
+        let timeout = self.timeout.clone();
+        Some(Got { queue: self.id, position, redelivered, message, remaining, timeout })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Consumers, deliveries, their settlement, and how much may be out.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use super::bench::{Bench, framed, published};
 use crate::{
@@ -168,6 +168,35 @@ fn get_takes_one_message_or_says_that_there_is_none() {
     ]);
     bench.ack(1, 1, false);
     bench.expect_nothing();
+}
+
+#[test]
+fn a_queue_s_timeout_counts_however_many_others_its_channel_takes_from() {
+    let mut bench = Bench::with_queue();
+    let take = |bench: &mut Bench, queue: &str| {
+        bench.publish(1, queue, b"body");
+        let queue = queue.try_into().unwrap();
+        bench.send(1, method::BasicGet { queue, ..Default::default() });
+    };
+    let timeout = bench.broker.queues[&b"q"[..]].timeout.clone();
+    take(&mut bench, "q");
+    for number in 2..500 {
+        let queue = number.to_string();
+        bench.declare(1, &queue);
+        take(&mut bench, &queue);
+        bench.ack(1, number, false);
+    }
+    bench.received();
+    timeout.set(Some(Duration::from_secs(5)));
+    bench.advance(60);
+    bench.advance(4);
+    bench.expect_nothing();
+    bench.advance(1);
+    bench.expect(
+        "1 channel.close 406 PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed \
+         out. Timeout value used: 5000 ms. This timeout value can be configured, see consumers doc \
+         guide to learn more 0/0",
+    );
 }
 
 #[test]

@@ -6,7 +6,10 @@ use leveret::{
     model::Moment,
     testing::{LineId, Node},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 /// A moment to begin at; scenarios see it in the seconds of `x-death`.
 const BEGINNING: Duration = Duration::from_secs(1_700_000_000);
@@ -15,7 +18,11 @@ pub struct VirtualPeer {
     node: Node,
     lines: BTreeMap<String, LineId>,
     early: BTreeMap<String, Vec<u8>>,
+    /// What an operator does when the scenario waits, one at a time.
+    pub meanwhile: VecDeque<Operation>,
 }
+
+type Operation = Box<dyn FnOnce(&Node)>;
 
 impl VirtualPeer {
     /// A broker with these lines of configuration.
@@ -24,7 +31,8 @@ impl VirtualPeer {
         config::apply(configuration, &mut config).expect("settings of a scenario");
         let node = Node::new(&config, Moment::from_unix(BEGINNING));
         let node = node.expect("the configuration of a scenario");
-        Self { node, lines: BTreeMap::new(), early: BTreeMap::new() }
+        let (lines, early, meanwhile) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        Self { node, lines, early, meanwhile }
     }
 
     fn take(&mut self, connection: &str) -> Vec<u8> {
@@ -76,6 +84,9 @@ impl Peer for VirtualPeer {
     }
 
     fn wait(&mut self, duration: Duration) {
+        if let Some(operation) = self.meanwhile.pop_front() {
+            operation(&self.node);
+        }
         self.node.advance(duration);
     }
 

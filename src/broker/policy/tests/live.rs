@@ -1,5 +1,7 @@
 //! Each key, changed on a queue of 100,000 messages that somebody uses.
 
+mod kept;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -99,8 +101,12 @@ impl World {
     }
 
     fn set<const N: usize>(&mut self, definition: [(&'static str, FieldValue); N]) {
-        let pattern = "^q$".to_owned();
-        let draft = PolicyDraft { pattern, ..draft(table(definition)) };
+        self.apply("^q$", table(definition));
+    }
+
+    /// Sets the policy, for all whose names match.
+    fn apply(&mut self, pattern: &str, definition: FieldTable) {
+        let draft = PolicyDraft { pattern: pattern.into(), ..draft(definition) };
         let policy = Policy::parse(PolicyKind::User, draft).unwrap();
         self.broker.set_policy(&HOME, PolicyKind::User, policy, self.now).unwrap();
     }
@@ -108,6 +114,11 @@ impl World {
     fn clear(&mut self) {
         let name = ShortString::from_static("p");
         self.broker.clear_policy(&HOME, PolicyKind::User, &name, self.now).unwrap();
+    }
+
+    /// The effective definition of a queue.
+    fn shown(&self, name: &'static str) -> FieldTable {
+        self.broker.queue_policy(&HOME, &QueueName::from_static(name)).unwrap().definition
     }
 
     /// Ready messages, without renewing a lease.
@@ -295,52 +306,68 @@ fn a_delivery_limit_counts_what_came_back_before() {
 }
 
 #[test]
-fn the_kept_keys_have_no_effect_and_are_shown() {
-    let mut world = World::with([], MANY);
-    let kept = [
-        ("consumer-timeout", Int64(1)),
-        ("federation-upstream-set", "all".into()),
-        ("ha-mode", "all".into()),
-        ("ha-sync-mode", "automatic".into()),
-        ("max-in-memory-length", Int64(1)),
-        ("queue-leader-locator", "balanced".into()),
-        ("queue-master-locator", "min-masters".into()),
-        ("queue-mode", "lazy".into()),
-        ("queue-version", Int64(2)),
-    ];
-    world.set(kept.clone());
-    assert_eq!(world.count("q"), Some(MANY));
-    let view = world.broker.queue_policy(&HOME, &QueueName::from_static("q")).unwrap();
-    let name = Some(ShortString::from_static("p"));
-    let expected = PolicyView { policy: name, operator_policy: None, definition: table(kept) };
-    assert_eq!(view, expected);
-    let other = world.broker.queue_policy(&HOME, &QueueName::from_static("dead"));
-    assert_eq!(other, Some(PolicyView::default()));
-    assert_eq!(world.broker.queue_policy(&HOME, &QueueName::from_static("none")), None);
+fn a_consumer_timeout_is_what_the_policy_says_at_this_moment() {
+    let mut world = World::with([("x-consumer-timeout", Int64(5000))], MANY);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let timeout = world.take("q").unwrap().timeout;
+    assert_eq!(timeout.value(), seconds(5));
+    world.set([("consumer-timeout", Int64(1000))]);
+    assert_eq!(timeout.value(), seconds(1));
+    assert_eq!(world.take("q").unwrap().timeout, timeout);
+    world.set([("consumer-timeout", Int64(9000))]);
+    assert_eq!(timeout.value(), seconds(5), "the lower counts");
+    world.set([("consumer-timeout", Int64(0))]);
+    assert_eq!(timeout.value(), seconds(0));
+    world.clear();
+    assert_eq!((timeout.value(), world.count("q")), (seconds(5), Some(MANY - 2)));
+    world.client.delete_queue(&QueueName::from_static("q"), false, false, world.now).unwrap();
+    assert_eq!(timeout.value(), None, "nobody says anything of a queue that is gone");
+}
+
+#[test]
+fn dead_letters_arrive_under_either_strategy() {
+    let mut world = World::with([("x-queue-type", "quorum".into())], MANY);
+    let share = MANY / 4;
+    let strategies = [None, Some("at-most-once"), Some("at-least-once"), Some("at-most-once")];
+    for (turn, strategy) in (1..).zip(strategies) {
+        let strategy = strategy.map(|word| ("dead-letter-strategy", word.into()));
+        let overflow = ("overflow", "reject-publish".into());
+        let pairs = to_dead().into_iter().chain(strategy).chain([overflow]);
+        let definition: FieldTable =
+            pairs.map(|(key, value)| (ShortString::from_static(key), value)).collect();
+        world.apply("^q$", definition.clone());
+        assert_eq!(world.shown("q"), definition);
+        for _ in 0..share {
+            let taken = world.take("q").unwrap();
+            world.settle(&taken, Outcome::Reject);
+        }
+        assert_eq!(world.publish("q", share), 0);
+        let counts = (world.count("q"), world.count("dead"));
+        assert_eq!(counts, (Some(MANY), Some(turn * share)), "{definition:?}");
+    }
+    assert_eq!(world.reason_of_death().as_deref(), Some("rejected"));
 }
 
 #[test]
 fn an_alternate_exchange_comes_and_goes_with_its_policy() {
-    let mut world = World::with([], 0);
+    let mut world = World::with([], MANY);
     let fanout = ExchangeName::from_static("amq.fanout");
     let to = Destination::Queue(QueueName::from_static("q"));
     let binding = Binding::new(&fanout, &to, &RoutingKey::default(), &FieldTable::new());
     world.client.bind(binding, world.now).unwrap();
     let publish = |world: &mut World| {
-        world.publish_to("amq.direct", "nobody", MANY / 10);
+        world.publish_to("amq.direct", "nobody", MANY);
         world.count("q").unwrap()
     };
-    assert_eq!(publish(&mut world), 0);
+    assert_eq!(publish(&mut world), MANY);
     let definition = table([("alternate-exchange", "amq.fanout".into())]);
-    let draft = PolicyDraft { pattern: "^amq\\.d".into(), ..draft(definition.clone()) };
-    let policy = Policy::parse(PolicyKind::User, draft).unwrap();
-    world.broker.set_policy(&HOME, PolicyKind::User, policy, world.now).unwrap();
-    assert_eq!(publish(&mut world), MANY / 10, "a route that was known is found again");
+    world.apply("^amq\\.d", definition.clone());
+    assert_eq!(publish(&mut world), 2 * MANY, "a route that was known is found again");
     let direct = ExchangeName::from_static("amq.direct");
     let view = world.broker.exchange_policy(&HOME, &direct).unwrap();
     assert_eq!(view.definition, definition);
     world.clear();
-    assert_eq!(publish(&mut world), MANY / 10);
+    assert_eq!(publish(&mut world), 2 * MANY);
 }
 
 #[test]
@@ -410,10 +437,7 @@ fn one_change_of_policy_reaches_100_000_queues() {
         };
         world.client.declare_queue(&declaration, world.now).unwrap();
     }
-    let draft =
-        PolicyDraft { pattern: "^q.*9$".into(), ..draft(table([("max-length", Int64(1))])) };
-    let policy = Policy::parse(PolicyKind::User, draft).unwrap();
-    world.broker.set_policy(&HOME, PolicyKind::User, policy, world.now).unwrap();
+    world.apply("^q.*9$", table([("max-length", Int64(1))]));
     world.publish("q99", 2);
     world.publish("q98", 2);
     assert_eq!((world.count("q99"), world.count("q98")), (Some(1), Some(2)));

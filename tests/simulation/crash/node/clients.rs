@@ -41,7 +41,7 @@ impl Node {
         let consumer = self.next_consumer(0);
         let purpose = purpose(index, consumer, true, 1);
         let now = self.now();
-        let queue = self.clients[0].consume(CHANNEL, purpose, now).unwrap();
+        let (queue, _) = self.clients[0].consume(CHANNEL, purpose, now).unwrap();
         self.clients[0].cancel(CHANNEL, queue, consumer, now);
         let line = Line { index, ..Line::default() };
         assert!(self.model.lines.insert(queue.0, line).is_none(), "{queue} is used again");

@@ -1,0 +1,108 @@
+//! Takes in what other nodes send, and notes which of them are there.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::{
+    driver::Order,
+    frames,
+    presence::{Presence, Turn},
+    switchboard::Switchboard,
+};
+use crate::{
+    broker::{Broker, Parcel},
+    cluster::detector::Why,
+    model::NodeNumber,
+    net::{
+        Clock,
+        peers::{Answering, Class, Handler, Pulse, Question, Received},
+    },
+    server::journal::StoreJournal,
+};
+
+pub(super) struct Reception {
+    pub(super) switchboard: Arc<Switchboard>,
+    pub(super) broker: Arc<Broker>,
+    pub(super) journal: Arc<StoreJournal>,
+    pub(super) clock: Clock,
+    pub(super) presence: Mutex<Presence>,
+}
+
+impl Reception {
+    /// Tells the broker what a change of the ways means. Changes come one after the other.
+    fn change(&self, node: NodeNumber, change: impl FnOnce(&mut Presence) -> Vec<Turn>) {
+        let mut presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+        for turn in change(&mut presence) {
+            match turn {
+                Turn::Comes { incarnation } => {
+                    self.broker.node_up(node, incarnation, self.clock.now());
+                }
+                Turn::Goes => self.broker.node_down(node, self.clock.now()),
+            }
+        }
+    }
+}
+
+impl Handler for Reception {
+    fn received(&self, frame: Received) {
+        let Received { from, kind, payload, hold, .. } = frame;
+        match kind {
+            frames::GROUPS => {
+                self.switchboard.order(Order::Messages(frames::messages(&payload)));
+            }
+            frames::PARCEL => match Parcel::read(&payload) {
+                Some(parcel) => self.broker.receive(from, parcel, self.clock.now()),
+                None => tracing::error!(node = %from, "a node says what makes no sense"),
+            },
+            frames::GREETING => self.change(from, |presence| presence.greeted(from)),
+            frames::COMMAND => self.switchboard.order(Order::Command(payload)),
+            frames::APPLIED => {
+                if let Some(number) = frames::number(&payload) {
+                    self.switchboard.applied_there(number, from);
+                }
+            }
+            frames::BELIEFS => {
+                self.switchboard.order(Order::Believed(frames::beliefs(&payload)));
+            }
+            _ => tracing::debug!(node = %from, kind, "a frame of a later version"),
+        }
+        drop(hold);
+    }
+
+    fn connected(&self, to: NodeNumber, class: Class) {
+        if class == Class::Data {
+            self.switchboard.send_frame(to, Class::Data, frames::GREETING, &[]);
+            self.change(to, |presence| presence.connected(to));
+        }
+    }
+
+    fn broken(&self, to: NodeNumber, class: Class) {
+        if class == Class::Data {
+            self.change(to, |presence| presence.broken(to));
+        }
+        self.switchboard.order(Order::Unreachable(to));
+    }
+
+    fn up(&self, node: NodeNumber, incarnation: u64) {
+        tracing::info!(%node, name = self.switchboard.name(node), "a node is there");
+        self.switchboard.order(Order::Up(node));
+        self.change(node, |presence| presence.up(node, incarnation));
+    }
+
+    fn down(&self, node: NodeNumber, why: Why) {
+        tracing::warn!(%node, name = self.switchboard.name(node), "a node is down: {why}");
+        self.switchboard.order(Order::Down(node));
+        self.change(node, |presence| presence.down(node));
+    }
+
+    fn heartbeat(&self) -> Pulse {
+        Pulse { oldest_sync: self.journal.oldest_pending(), payload: Bytes::new() }
+    }
+
+    fn heard(&self, _from: NodeNumber, _payload: Bytes) {}
+
+    fn asked(&self, _question: Question) -> Answering {
+        Box::pin(async { Err("this node takes in no other".to_owned()) })
+    }
+}

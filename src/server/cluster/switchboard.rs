@@ -1,0 +1,269 @@
+//! What the broker asks of the cluster, and who waits for what it says.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{
+    bell::{Bell, block},
+    driver::Order,
+    frames,
+};
+use crate::{
+    broker::{Agreed, Agreement, Broker, Fellows, Job, LiveNode, Nodes, Parcel},
+    cluster::GroupId,
+    model::{NodeNumber, Placement, QueueId, Refusal, compact::put_varint},
+    net::peers::{Class, Peers},
+};
+
+/// How long a client waits for what needs a majority, or a queue's leader.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// After so long without an answer a command is sent again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Nobody waits longer than this for what a node that is there has not applied.
+const EVERYWHERE: Duration = Duration::from_millis(200);
+
+/// Joins the broker, the driver of the groups, and the connections to the other nodes.
+pub(super) struct Switchboard {
+    pub(super) me: NodeNumber,
+    /// The names of all nodes.
+    names: BTreeMap<NodeNumber, String>,
+    orders: mpsc::Sender<Order>,
+    jobs: mpsc::Sender<Job>,
+    peers: OnceLock<Peers>,
+    broker: OnceLock<Arc<Broker>>,
+    bell: Bell,
+    /// The node that leads the metadata; 0 when nobody does.
+    leader: AtomicU32,
+    up: Mutex<BTreeSet<NodeNumber>>,
+    next_command: AtomicU64,
+    /// Commands of this node that are not applied here yet, or not everywhere.
+    commands: Mutex<HashMap<u64, Progress>>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    outcome: Option<Agreed>,
+    applied_on: BTreeSet<NodeNumber>,
+}
+
+impl Switchboard {
+    pub(super) fn new(
+        me: NodeNumber,
+        names: BTreeMap<NodeNumber, String>,
+        orders: mpsc::Sender<Order>,
+        jobs: mpsc::Sender<Job>,
+    ) -> Self {
+        Self {
+            me,
+            names,
+            orders,
+            jobs,
+            peers: OnceLock::new(),
+            broker: OnceLock::new(),
+            bell: Bell::default(),
+            leader: AtomicU32::new(0),
+            up: Mutex::default(),
+            next_command: AtomicU64::new(1),
+            commands: Mutex::default(),
+        }
+    }
+
+    /// What a node is called.
+    pub(super) fn name(&self, node: NodeNumber) -> &str {
+        self.names.get(&node).map_or("unknown", String::as_str)
+    }
+
+    pub(super) fn join(&self, peers: Peers, broker: Arc<Broker>) {
+        let _only_once = self.peers.set(peers);
+        let _only_once = self.broker.set(broker);
+    }
+
+    pub(super) fn peers(&self) -> Option<&Peers> {
+        self.peers.get()
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        // When the driver is gone, the node stops.
+        let _stopping = self.orders.send(order);
+    }
+
+    pub(super) fn send_frame(&self, to: NodeNumber, class: Class, kind: u8, parts: &[Bytes]) {
+        if let Some(peers) = self.peers() {
+            // What is lost is told by the connection that broke.
+            let _lost = peers.send(to, class, kind, parts);
+        }
+    }
+
+    /// Who leads the metadata has changed.
+    pub(super) fn set_leader(&self, leader: Option<NodeNumber>) {
+        self.leader.store(leader.map_or(0, |node| node.0), Ordering::Release);
+        self.bell.ring();
+    }
+
+    pub(super) fn leader(&self) -> Option<NodeNumber> {
+        Some(NodeNumber(self.leader.load(Ordering::Acquire))).filter(|node| node.0 > 0)
+    }
+
+    pub(super) fn set_up(&self, node: NodeNumber, is_up: bool) {
+        let mut up = lock(&self.up);
+        if is_up {
+            up.insert(node)
+        } else {
+            up.remove(&node)
+        };
+        drop(up);
+        self.bell.ring();
+    }
+
+    pub(super) fn up(&self) -> Vec<NodeNumber> {
+        lock(&self.up).iter().copied().collect()
+    }
+
+    /// A command of this node has been applied here.
+    pub(super) fn applied_here(&self, number: u64, outcome: Agreed) {
+        if let Some(progress) = lock(&self.commands).get_mut(&number)
+            && progress.outcome.is_none()
+        {
+            progress.outcome = Some(outcome);
+        }
+        self.bell.ring();
+    }
+
+    /// Another node has applied a command of this node.
+    pub(super) fn applied_there(&self, number: u64, node: NodeNumber) {
+        if let Some(progress) = lock(&self.commands).get_mut(&number) {
+            progress.applied_on.insert(node);
+        }
+        self.bell.ring();
+    }
+
+    /// Blocks until `is_done`, or until so much time has passed.
+    pub(super) fn wait_for(&self, at_most: Duration, is_done: &mut dyn FnMut() -> bool) -> bool {
+        block(|| self.bell.wait(at_most, is_done))
+    }
+
+    /// Brings a command to the leader of the metadata.
+    fn propose(&self, command: &Bytes) {
+        match self.leader() {
+            Some(leader) if leader == self.me => {
+                self.order(Order::Command(command.clone()));
+            }
+            Some(leader) => {
+                let parts = std::slice::from_ref(command);
+                self.send_frame(leader, Class::Data, frames::COMMAND, parts);
+            }
+            None => {}
+        }
+    }
+
+    fn outcome(&self, number: u64) -> Option<Agreed> {
+        lock(&self.commands).get(&number)?.outcome
+    }
+
+    fn is_everywhere(&self, number: u64) -> bool {
+        let up = self.up();
+        let commands = lock(&self.commands);
+        let applied = commands.get(&number).map(|progress| &progress.applied_on);
+        applied.is_none_or(|applied| up.iter().all(|node| applied.contains(node)))
+    }
+
+    fn agree_on(&self, number: u64, command: &Bytes) -> Option<Agreed> {
+        let tries = PATIENCE.as_secs() / RETRY.as_secs();
+        for _ in 0..tries {
+            self.propose(command);
+            let before = self.leader();
+            self.bell
+                .wait(RETRY, &mut || self.outcome(number).is_some() || self.leader() != before);
+            if let Some(outcome) = self.outcome(number) {
+                if outcome == Agreed::Done {
+                    self.bell.wait(EVERYWHERE, &mut || self.is_everywhere(number));
+                }
+                return Some(outcome);
+            }
+        }
+        None
+    }
+}
+
+impl Agreement for Switchboard {
+    fn agree(&self, command: Vec<u8>) -> Result<Agreed, Refusal> {
+        let number = self.next_command.fetch_add(1, Ordering::Relaxed);
+        let mut octets = Vec::with_capacity(command.len() + 12);
+        put_varint(&mut octets, self.me.0.into());
+        put_varint(&mut octets, number);
+        octets.extend_from_slice(&command);
+        lock(&self.commands).insert(number, Progress::default());
+        let command = octets.into();
+        let outcome = block(|| self.agree_on(number, &command));
+        lock(&self.commands).remove(&number);
+        outcome.ok_or(Refusal::NoQuorum)
+    }
+
+    fn later(&self, job: Job) {
+        let _stopping = self.jobs.send(job);
+    }
+
+    fn nodes(&self) -> Nodes {
+        let led = self.broker.get().map(|broker| broker.queues_led()).unwrap_or_default();
+        let up = self.up();
+        let numbers = std::iter::once(&self.me).chain(&up);
+        let live = numbers.map(|number| LiveNode {
+            number: *number,
+            name: self.name_of(*number),
+            queues_led: led.get(number).copied().unwrap_or(0),
+        });
+        Nodes { me: self.me, live: live.collect() }
+    }
+}
+
+impl Fellows for Switchboard {
+    fn send(&self, to: NodeNumber, parcel: Parcel) {
+        self.send_frame(to, Class::Data, frames::PARCEL, &[parcel.octets().into()]);
+    }
+
+    fn keep(&self, group: QueueId, placement: &Placement) {
+        self.order(Order::Keep { group: GroupId(group.0), placement: placement.clone() });
+    }
+
+    fn drop_group(&self, group: QueueId) {
+        self.order(Order::Drop { group: GroupId(group.0) });
+    }
+
+    fn has_work(&self, group: QueueId, can_wait: bool) {
+        self.order(Order::Work { group: GroupId(group.0), can_wait });
+    }
+
+    fn wait(&self, is_done: &mut dyn FnMut() -> bool) -> bool {
+        self.wait_for(PATIENCE, is_done)
+    }
+
+    fn name_of(&self, node: NodeNumber) -> String {
+        self.names.get(&node).cloned().unwrap_or_else(|| format!("node {node}"))
+    }
+
+    fn notify(&self) {
+        self.bell.ring();
+    }
+}
+
+impl fmt::Debug for Switchboard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Switchboard").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
