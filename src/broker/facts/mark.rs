@@ -3,7 +3,7 @@
 
 use super::key::own;
 use crate::model::{
-    NodeNumber, ShortString, VirtualHostName,
+    NodeNumber, QueueId, ShortString, VirtualHostName,
     compact::{Reader, put_octets, put_varint},
 };
 
@@ -41,6 +41,15 @@ impl Mark {
                 octets.push(NUMBERS);
                 put_varint(octets, node.0.into());
             }
+        }
+    }
+
+    /// Whether it can be of this number.
+    pub(super) fn check(&self, number: u64) -> Option<()> {
+        let id = QueueId(number);
+        match self {
+            Self::Index | Self::Registry | Self::Home(_) => Some(()),
+            Self::Numbers(node) => (id.node() == *node && !id.is_spilled()).then_some(()),
         }
     }
 

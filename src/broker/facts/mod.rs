@@ -11,7 +11,7 @@ mod mark;
 mod policy;
 mod rebuilt;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 
@@ -217,8 +217,10 @@ fn read_value(key: Key, value: &Bytes) -> Result<Fact, Fault> {
         }
         Key::Mark(mark) => {
             let mut reader = Reader::new(&rest);
-            let number = reader.varint().filter(|_| reader.is_empty());
-            Ok(Fact::Mark(mark, number.ok_or(Fault::Meaningless)?))
+            let number = reader.varint().ok_or(Fault::Meaningless)?;
+            nothing(&Bytes::copy_from_slice(reader.rest()))?;
+            mark.check(number).ok_or(Fault::Meaningless)?;
+            Ok(Fact::Mark(mark, number))
         }
         Key::GlobalParameter(name) => {
             let table = read_table(value, Reader::new(&rest))?;

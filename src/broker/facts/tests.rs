@@ -1,7 +1,7 @@
 //! Facts, written by a broker and read back by another.
 
 mod octets;
-mod random;
+pub(in crate::broker) mod random;
 mod restarts;
 
 use std::{
@@ -26,10 +26,10 @@ use crate::{
 
 /// A journal that keeps what it is told, and nothing of messages.
 #[derive(Debug, Default)]
-struct Ledger(Mutex<Pages>);
+pub(in crate::broker) struct Ledger(Mutex<Pages>);
 
 #[derive(Debug, Default)]
-struct Pages {
+pub(in crate::broker) struct Pages {
     facts: BTreeMap<Bytes, Bytes>,
     forgotten: BTreeSet<QueueId>,
     records: u64,
@@ -40,7 +40,7 @@ impl Ledger {
         self.0.lock().unwrap()
     }
 
-    fn facts(&self) -> BTreeMap<Bytes, Bytes> {
+    pub(in crate::broker) fn facts(&self) -> BTreeMap<Bytes, Bytes> {
         self.pages().facts.clone()
     }
 }
@@ -77,8 +77,8 @@ impl Journal for Ledger {
     }
 }
 
-const NOW: Moment = Moment::from_unix(Duration::from_secs(1));
-const HOME: VirtualHostName = VirtualHostName::from_static("/");
+pub(in crate::broker) const NOW: Moment = Moment::from_unix(Duration::from_secs(1));
+pub(in crate::broker) const HOME: VirtualHostName = VirtualHostName::from_static("/");
 const GUEST: ShortString = ShortString::from_static("guest");
 
 /// A broker of which nothing is left but what its ledger says.
@@ -117,7 +117,7 @@ impl Node {
     }
 }
 
-fn policy(kind: PolicyKind, pattern: &str, length: i64) -> Policy {
+pub(in crate::broker) fn policy(kind: PolicyKind, pattern: &str, length: i64) -> Policy {
     let draft = PolicyDraft {
         name: ShortString::from_static("p"),
         pattern: pattern.into(),
@@ -128,13 +128,13 @@ fn policy(kind: PolicyKind, pattern: &str, length: i64) -> Policy {
     Policy::parse(kind, draft).expect("a valid policy")
 }
 
-fn guest(password: &[u8]) -> User {
+pub(in crate::broker) fn guest(password: &[u8]) -> User {
     let password = PasswordHash::new(Hashing::default(), password, [1, 2, 3, 4]);
     let tags = vec![ShortString::from_static("administrator")];
     User { password: Some(password), tags, ..User::default() }
 }
 
-fn exchange(name: &'static str) -> ExchangeDeclaration {
+pub(in crate::broker) fn exchange(name: &'static str) -> ExchangeDeclaration {
     ExchangeDeclaration {
         name: ExchangeName::from_static(name),
         kind: ShortString::from_static("direct"),
@@ -145,7 +145,7 @@ fn exchange(name: &'static str) -> ExchangeDeclaration {
     }
 }
 
-fn queue(name: &'static str) -> QueueDeclaration {
+pub(in crate::broker) fn queue(name: &'static str) -> QueueDeclaration {
     QueueDeclaration {
         name: QueueName::from_static(name),
         generated: false,
@@ -156,12 +156,16 @@ fn queue(name: &'static str) -> QueueDeclaration {
     }
 }
 
-fn binding(source: &'static str, destination: Destination, key: &'static str) -> Binding {
+pub(in crate::broker) fn binding(
+    source: &'static str,
+    destination: Destination,
+    key: &'static str,
+) -> Binding {
     let source = ExchangeName::from_static(source);
     Binding::new(&source, &destination, &RoutingKey::from_static(key), &FieldTable::default())
 }
 
-fn to_queue(name: &'static str) -> Destination {
+pub(in crate::broker) fn to_queue(name: &'static str) -> Destination {
     Destination::Queue(QueueName::from_static(name))
 }
 
@@ -169,6 +173,8 @@ fn to_exchange(name: &'static str) -> Destination {
     Destination::Exchange(ExchangeName::from_static(name))
 }
 
-fn table<const N: usize>(pairs: [(&'static str, FieldValue); N]) -> FieldTable {
+pub(in crate::broker) fn table<const N: usize>(
+    pairs: [(&'static str, FieldValue); N],
+) -> FieldTable {
     pairs.into_iter().map(|(name, value)| (ShortString::from_static(name), value)).collect()
 }

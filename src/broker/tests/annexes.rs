@@ -1,7 +1,7 @@
 //! What exchanges keep, through the broker's face.
 
 use super::*;
-use crate::broker::Journal;
+use crate::{broker::Journal, model::Batch};
 
 /// A disk that is never done with its last record.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 
 mod declaring;
 mod model;
+mod placement;
 mod routes;
 
 use super::*;

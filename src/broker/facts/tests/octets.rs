@@ -1,7 +1,7 @@
 //! Facts whose octets are not what was written.
 
 use super::{random::a_table, *};
-use crate::broker::random::Random;
+use crate::broker::{random::Random, topology::Declared};
 
 /// One fact of each kind, and some more.
 fn samples() -> Vec<Fact> {
@@ -35,7 +35,34 @@ fn samples() -> Vec<Fact> {
         node.broker.set_policy(&HOME, kind, policy(kind, "^q", 5), NOW).unwrap();
     }
     let facts = node.ledger.facts();
-    facts.iter().map(|(key, value)| Fact::read(key, value).unwrap()).collect()
+    let mut facts: Vec<_> =
+        facts.iter().map(|(key, value)| Fact::read(key, value).unwrap()).collect();
+    facts.extend(of_a_cluster());
+    facts
+}
+
+/// What only the nodes of a cluster write.
+fn of_a_cluster() -> Vec<Fact> {
+    let node = NodeNumber(3);
+    let topology = Topology::new(HOME);
+    let declared = |declaration: QueueDeclaration, placement: Placement| {
+        let id = QueueId(node.base() + 7);
+        let Ok(Declared::New(record)) = topology.declare_queue(&declaration, id) else {
+            panic!("it is new")
+        };
+        Fact::Queue(HOME, Arc::new(QueueRecord { placement, ..(*record).clone() }))
+    };
+    let owner = Some(ConnectionId(node.base() + 9));
+    let replicas = [1, 2, 3].map(|node| Placement::first_replica(NodeNumber(node))).to_vec();
+    vec![
+        declared(QueueDeclaration { exclusive: owner, ..queue("z") }, Placement::on(node)),
+        declared(QueueDeclaration { durable: false, ..queue("zz") }, Placement::on(node)),
+        declared(queue("zzz"), Placement { home: node, replicas }),
+        Fact::Mark(Mark::Index, u64::MAX),
+        Fact::Mark(Mark::Registry, 0),
+        Fact::Mark(Mark::Home(HOME), 12),
+        Fact::Mark(Mark::Numbers(node), node.base() + 8),
+    ]
 }
 
 #[test]
@@ -60,9 +87,10 @@ fn everything_comes_after_what_it_stands_on() {
             Fact::TopicPermission(..) => 't',
             Fact::GlobalParameter(..) => 'g',
             Fact::Policy(..) => 'r',
+            Fact::Mark(..) => 'm',
         })
         .collect();
-    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrr");
+    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrrqqqmmmm");
 }
 
 #[test]

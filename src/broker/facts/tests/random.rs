@@ -3,8 +3,8 @@
 use super::*;
 use crate::{broker::random::Random, model::Refusal};
 
-const EXCHANGES: [&str; 6] = ["a", "b", "c", "d", "amq.direct", "amq.topic"];
-const QUEUES: [&str; 5] = ["p", "q", "r", "s", "t"];
+pub(in crate::broker) const EXCHANGES: [&str; 6] = ["a", "b", "c", "d", "amq.direct", "amq.topic"];
+pub(in crate::broker) const QUEUES: [&str; 5] = ["p", "q", "r", "s", "t"];
 const KINDS: [&str; 4] = ["direct", "fanout", "topic", "headers"];
 const KEYS: [&str; 3] = ["", "k", "l.*"];
 const NAMES: [&str; 3] = ["x-one", "", "two"];
@@ -46,11 +46,14 @@ impl Play {
     }
 }
 
-fn word(random: &mut Random, choices: &[&'static str]) -> &'static str {
+pub(in crate::broker) fn word(random: &mut Random, choices: &[&'static str]) -> &'static str {
     choices[random.below(choices.len())]
 }
 
-fn an_exchange(name: &'static str, random: &mut Random) -> ExchangeDeclaration {
+pub(in crate::broker) fn an_exchange(
+    name: &'static str,
+    random: &mut Random,
+) -> ExchangeDeclaration {
     ExchangeDeclaration {
         kind: ShortString::from_static(word(random, &KINDS)),
         durable: random.below(3) > 0,
@@ -64,7 +67,11 @@ fn an_exchange(name: &'static str, random: &mut Random) -> ExchangeDeclaration {
     }
 }
 
-fn a_queue(name: &'static str, by: ConnectionId, random: &mut Random) -> QueueDeclaration {
+pub(in crate::broker) fn a_queue(
+    name: &'static str,
+    by: ConnectionId,
+    random: &mut Random,
+) -> QueueDeclaration {
     QueueDeclaration {
         durable: random.below(3) > 0,
         auto_delete: random.below(3) == 0,
@@ -79,7 +86,7 @@ fn a_queue(name: &'static str, by: ConnectionId, random: &mut Random) -> QueueDe
     }
 }
 
-fn a_binding(random: &mut Random) -> Binding {
+pub(in crate::broker) fn a_binding(random: &mut Random) -> Binding {
     let destination = match random.below(3) {
         0 => to_exchange(word(random, &EXCHANGES)),
         _ => to_queue(word(random, &QUEUES)),
@@ -90,7 +97,7 @@ fn a_binding(random: &mut Random) -> Binding {
 }
 
 /// A table of values of every type.
-pub(super) fn a_table(random: &mut Random, depth: usize) -> FieldTable {
+pub(in crate::broker) fn a_table(random: &mut Random, depth: usize) -> FieldTable {
     let count = random.below(4);
     let pairs = (0..count).map(|_| {
         let name = ShortString::from_static(word(random, &NAMES));
