@@ -56,7 +56,7 @@ pub use self::{
     },
     ports::{Agreed, Agreement, Fellows, Job, Journal, Outbox, Timer},
     recovery::{Backlog, Restoring},
-    remote::Parcel,
+    remote::{Parcel, QueueCopy},
     routing::{Binding, Destination},
     schedule::Schedule,
     topology::{

@@ -46,8 +46,8 @@ impl LogPosition {
 }
 
 impl NodeNumber {
-    /// The greatest number of a node: it has 22 bits in what is numbered on it.
-    pub const MAX: Self = Self((1 << 22) - 1);
+    /// The greatest number of a node: it has 21 bits in what is numbered on it.
+    pub const MAX: Self = Self((1 << 21) - 1);
 
     /// What this node numbers begins above this number, and counts up for 40 bits.
     pub const fn base(self) -> u64 {
@@ -89,6 +89,12 @@ impl QueueId {
         self.0 & SPILLED != 0
     }
 
+    /// The number under which a node's store has a second copy of a mirrored queue's messages,
+    /// while it takes the place of the first; and the other way round.
+    pub const fn other_copy(self) -> Self {
+        Self(self.0 ^ SECOND)
+    }
+
     /// The queue itself, whichever of its two numbers this is.
     pub const fn base(self) -> Self {
         Self(self.0 & !SPILLED)
@@ -96,6 +102,9 @@ impl QueueId {
 }
 
 const SPILLED: u64 = 1 << 63;
+
+/// No node's number is so great that it reaches here.
+const SECOND: u64 = 1 << 61;
 
 /// So many low bits of a number count what its node has numbered.
 const COUNTED: u32 = 40;

@@ -16,7 +16,7 @@ use super::{
     Remote,
     parcel::{Answer, Parcel, Question},
     remote::{Company, Rest},
-    replica::Replica,
+    replica::{Copy, Replica},
     sender::{Ticket, tell},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         Broker,
         courier::Letter,
         hosted::Hosted,
-        ports::Fellows,
+        ports::{Fellows, Journal},
         queue::{Arrival, Command, Restored},
     },
     model::{
@@ -45,6 +45,23 @@ pub(in crate::broker) struct Fellowship {
     present: Mutex<BTreeMap<NodeNumber, u64>>,
     /// Grows whenever a node comes or goes: while it stays, so does who can be reached.
     version: AtomicU64,
+}
+
+/// The messages of a replica at one moment.
+#[derive(Debug)]
+pub struct QueueCopy(Copy);
+
+impl QueueCopy {
+    /// Brings them to `send`, in order, in parts of about so many octets; the last one may be
+    /// empty. False when one cannot be read, or as soon as `send` says so.
+    pub fn for_each_part(
+        self,
+        journal: &dyn Journal,
+        octets: usize,
+        send: impl FnMut(Vec<(Position, Bytes)>) -> bool,
+    ) -> bool {
+        self.0.for_each_part(journal, octets, send)
+    }
 }
 
 /// What several queues say to one message.
@@ -218,6 +235,45 @@ impl Broker {
         }
     }
 
+    /// A copy of a queue's replica here, for a node that lags behind: what is to be said of it at
+    /// the end, and what brings its messages, in parts of about so many octets, to `send`. That may
+    /// take long, and ends when `send` says false.
+    pub fn copy_queue(&self, group: QueueId) -> Option<(Vec<u8>, QueueCopy)> {
+        let mut copy = self.remote(group)?.copy()?;
+        Some((std::mem::take(&mut copy.head), QueueCopy(copy)))
+    }
+
+    /// A part of a copy of a queue's replica has come from the leader. Returns the record that has
+    /// it.
+    pub fn take_copied(
+        &self,
+        group: QueueId,
+        is_first: bool,
+        messages: &[(Position, Bytes)],
+    ) -> LogPosition {
+        let (Some(fellowship), Some(journal)) = (&self.fellowship, &self.journal) else {
+            return LogPosition::default();
+        };
+        let Some(remote) = self.remote(group) else { return LogPosition::default() };
+        let mut batch = Batch::default();
+        if let Some(contents) = remote.take_part(is_first, messages, &mut batch) {
+            fellowship.contents.insert(contents, group);
+        }
+        journal.append(&mut batch)
+    }
+
+    /// The copy that has come takes the place of the queue's replica; what must be written is added
+    /// to `batch`. False when it is not there.
+    pub fn install_copied(&self, group: QueueId, head: &[u8], batch: &mut Batch) -> bool {
+        let (Some(fellowship), Some(remote)) = (&self.fellowship, self.remote(group)) else {
+            return false;
+        };
+        let Some((fact, old)) = remote.install(head, batch) else { return false };
+        batch.put(&replica_key(group), &fact);
+        fellowship.contents.remove(&old);
+        true
+    }
+
     /// How many queues each node leads, or has the only copy of, as far as is known here.
     pub fn queues_led(&self) -> BTreeMap<NodeNumber, u64> {
         let mut led = BTreeMap::new();
@@ -357,7 +413,7 @@ impl Broker {
         let Some(fellowship) = &self.fellowship else { return false };
         let group = fellowship.contents.get(&contents).map(|group| *group);
         let remote = group.and_then(|group| fellowship.find(group));
-        remote.iter().for_each(|remote| remote.moved(below));
+        remote.iter().for_each(|remote| remote.moved(contents, below));
         remote.is_some()
     }
 

@@ -6,18 +6,22 @@ mod company;
 mod group_log;
 mod intake;
 mod lead;
+mod listening;
+mod mirroring;
 mod parcel;
 mod place;
 mod remote;
 mod replica;
 mod sender;
+mod succession;
+mod ways;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use self::intake::Producers;
-pub use self::parcel::Parcel;
+pub use self::{company::QueueCopy, parcel::Parcel};
 pub(in crate::broker) use self::{
     company::{Fellowship, Verdict, read_replica_key},
     parcel::{Answer, Question},

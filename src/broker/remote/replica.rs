@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::intake::{Producer, Producers, read_producer_key};
 use crate::{
-    broker::queue::Restored,
+    broker::{ports::Journal, queue::Restored},
     model::{
         Batch, Entry, Meaningless, Position, PositionRange, QueueId, Ranges,
         compact::{Reader, put_varint},
@@ -48,9 +48,11 @@ impl Replica {
         let mut reader = Reader::new(fact);
         let contents = QueueId(reader.varint()?);
         let applied = reader.varint()?;
+        // The store forgets the positions of what has left.
+        let known = Position(reader.varint()?).max(restored.next);
         let producers = Producers::read(&mut reader)?;
-        let Restored { next, delivered, returned, stored, arrivals } = restored;
-        let arrivals = arrivals.into();
+        let Restored { delivered, returned, stored, arrivals, .. } = restored;
+        let (next, arrivals) = (known, arrivals.into());
         Some(Self { contents, applied, next, delivered, returned, stored, arrivals, producers })
     }
 
@@ -59,8 +61,51 @@ impl Replica {
         let mut octets = Vec::new();
         put_varint(&mut octets, self.contents.0);
         put_varint(&mut octets, self.applied);
+        put_varint(&mut octets, self.next.0);
         self.producers.put(&mut octets);
         octets
+    }
+
+    /// What another node needs to have the same.
+    pub(super) fn copy(&self) -> Copy {
+        let mut head = Vec::new();
+        for number in [self.applied, self.next.0, self.delivered.0] {
+            put_varint(&mut head, number);
+        }
+        self.producers.put(&mut head);
+        put_varint(&mut head, self.returned.len() as u64);
+        for (position, count) in &self.returned {
+            put_varint(&mut head, position.0);
+            put_varint(&mut head, u64::from(*count));
+        }
+        let alive = self.arrivals.iter().filter(|(_, octets)| !octets.is_empty());
+        let (contents, stored) = (self.contents, self.stored.clone());
+        Copy { head, contents, stored, arrivals: alive.cloned().collect() }
+    }
+
+    /// Takes messages of a copy, in order.
+    pub(super) fn take(&mut self, messages: &[(Position, Bytes)], batch: &mut Batch) {
+        for (position, octets) in messages {
+            self.arrive(*position, octets.clone());
+            batch.enqueue(&[(self.contents, *position)], &[octets]);
+        }
+    }
+
+    /// The copy with what its head says; `None` when that makes no sense.
+    pub(super) fn completed(mut self, head: &[u8], batch: &mut Batch) -> Option<Self> {
+        let mut reader = Reader::new(head);
+        self.applied = reader.varint()?;
+        self.next = Position(reader.varint()?);
+        self.delivered = Position(reader.varint()?);
+        self.producers = Producers::read(&mut reader)?;
+        batch.delivered(self.contents, self.delivered);
+        for _ in 0..reader.varint()? {
+            let position = Position(reader.varint()?);
+            let count = u32::try_from(reader.varint()?).ok()?;
+            self.returned.insert(position, count);
+            batch.put_back(self.contents, &[position.into()], count);
+        }
+        Some(self)
     }
 
     /// Applies a command, and adds to `batch` what must be written of it.
@@ -182,6 +227,53 @@ impl Replica {
         let alive = arrivals.filter(|(_, octets)| !octets.is_empty()).map(|(at, _)| at.0);
         let back: Vec<_> = stored.chain(alive).collect();
         self.returned.extend(back.into_iter().map(|position| (Position(position), count)));
+    }
+}
+
+/// A replica at one moment, for another node.
+#[derive(Debug)]
+pub(in crate::broker) struct Copy {
+    /// All but the messages.
+    pub(in crate::broker) head: Vec<u8>,
+    /// Where the store has them.
+    contents: QueueId,
+    stored: Ranges,
+    arrivals: Vec<(Position, Bytes)>,
+}
+
+impl Copy {
+    /// The messages in order, in parts of about so many octets. One that has left the queue since
+    /// may be missing: the log says so behind the copy.
+    pub(in crate::broker) fn for_each_part(
+        self,
+        journal: &dyn Journal,
+        octets: usize,
+        mut send: impl FnMut(Vec<(Position, Bytes)>) -> bool,
+    ) -> bool {
+        let mut part: Vec<(Position, Bytes)> = Vec::new();
+        let mut size = 0;
+        let mut add = |message: (Position, Bytes)| {
+            size += message.1.len() + 16;
+            part.push(message);
+            if size < octets {
+                return true;
+            }
+            size = 0;
+            send(std::mem::take(&mut part))
+        };
+        for range in self.stored.iter() {
+            let mut from = range.first;
+            while from <= range.last {
+                let Some(read) = journal.read(self.contents, from) else { return false };
+                let Some((last, _)) = read.last() else { break };
+                from = Position(last.0 + 1);
+                let within = read.into_iter().filter(|(position, _)| *position <= range.last);
+                if !within.into_iter().all(&mut add) {
+                    return false;
+                }
+            }
+        }
+        self.arrivals.into_iter().all(&mut add) && send(part)
     }
 }
 
