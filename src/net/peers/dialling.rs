@@ -28,6 +28,9 @@ use super::{
 /// Between two attempts, at first and at most.
 const SOON: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_secs(1);
+/// An attempt that was over sooner has failed; one that took longer ended otherwise, or by a
+/// time-out that was a pause of its own.
+const STEADY: Duration = Duration::from_secs(2);
 /// For each of the addresses that a name stands for.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -37,29 +40,32 @@ pub(super) async fn keep(hub: Arc<Hub>, neighbour: Arc<Neighbour>, class: Class)
         let mut pause = SOON;
         let mut complaint = Complaint::default();
         while !neighbour.removed.is_cancelled() {
-            let dialling = dial(&hub, &neighbour, class);
-            let Some(dialled) = neighbour.removed.run_until_cancelled(dialling).await else {
-                return;
-            };
             let began = Instant::now();
-            match dialled {
-                Ok((line, incarnation)) => {
-                    complaint.forget();
-                    if let Err(refusal) = carry(&hub, &neighbour, class, (line, incarnation)).await
-                    {
-                        say(&hub, &neighbour, &mut complaint, &refusal);
-                    }
-                }
-                Err(refusal) => say(&hub, &neighbour, &mut complaint, &refusal),
+            if let Err(refusal) = attempt(&hub, &neighbour, class, &mut complaint).await {
+                say(&hub, &neighbour, &mut complaint, &refusal);
             }
             // A connection that broke at once might as well not have come about.
-            pause = if began.elapsed() > LATE { SOON } else { pause };
+            pause = if began.elapsed() > STEADY { SOON } else { pause };
             neighbour.removed.run_until_cancelled(tokio::time::sleep(pause)).await;
             pause = LATE.min(pause * 2);
         }
     };
     hub.stop.run_until_cancelled(keeping).await;
     neighbour.outgoing(class).close();
+}
+
+/// Dials, and carries what is sent for as long as that goes well.
+async fn attempt(
+    hub: &Hub,
+    neighbour: &Neighbour,
+    class: Class,
+    complaint: &mut Complaint,
+) -> Result<(), Refusal> {
+    let dialling = neighbour.removed.run_until_cancelled(dial(hub, neighbour, class));
+    let Some(dialled) = dialling.await else { return Ok(()) };
+    let connection = dialled?;
+    complaint.forget();
+    carry(hub, neighbour, class, connection).await
 }
 
 fn say(hub: &Hub, neighbour: &Neighbour, complaint: &mut Complaint, refusal: &Refusal) {

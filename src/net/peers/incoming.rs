@@ -200,9 +200,9 @@ fn complain(hub: &Hub, remote: SocketAddr, name: Option<&str>, refusal: &Refusal
     match name {
         Some(name) => {
             let name = name.escape_debug();
-            hub.complain(&format_args!("the node `{name}` at {remote} is refused: {refusal}"));
+            hub.complain(&format_args!("nothing from the node `{name}` at {remote}: {refusal}"));
         }
-        None => hub.complain(&format_args!("a node at {remote} is refused: {refusal}")),
+        None => hub.complain(&format_args!("nothing from a node at {remote}: {refusal}")),
     }
 }
 

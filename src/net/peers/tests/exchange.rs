@@ -20,10 +20,10 @@ async fn three_nodes_exchange_frames_of_all_classes_in_order() {
         node.until_open(&others).await;
     }
     for (node, others) in nodes.iter().zip([[B, C], [A, C], [A, B]]) {
-        for at in 0..COUNT {
-            for (to, class) in others.iter().flat_map(|to| Class::ALL.map(|class| (*to, class))) {
-                node.peers.send(to, class, (at % 256) as u8, &numbered(at)).unwrap();
-            }
+        let everywhere = others.iter().flat_map(|to| Class::ALL.map(|class| (*to, class)));
+        for (at, (to, class)) in (0..COUNT).flat_map(|at| everywhere.clone().map(move |w| (at, w)))
+        {
+            node.peers.send(to, class, (at % 256) as u8, &numbered(at)).unwrap();
         }
     }
     for node in &mut nodes {
@@ -106,6 +106,9 @@ async fn who_does_not_let_go_is_not_read_and_who_sends_on_is_cut_off() {
     let limits = Limits { held: HELD, queued: QUEUED, ..Limits::default() };
     let (mut a, mut b) = pair(|plan| plan.limits = limits).await;
     a.until_open(&[B]).await;
+    while a.peers.state(B) != State::Up {
+        a.until(|event| matches!(event, Event::Heard(..)).then_some(())).await;
+    }
     overflow(&a).await;
     a.until_broken(B, Class::Data).await;
     let mut held = Vec::new();
