@@ -12,17 +12,17 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{
-    Class,
+    Class, Member,
     frames::{Chain, Kind},
     handshake,
     hello::Purpose,
     hub::{Hub, Neighbour},
     incoming::HANDSHAKE,
     line::Line,
-    refusal::{Complaint, Refusal},
+    refusal::Refusal,
 };
 
 /// Between two attempts, at first and at most.
@@ -38,11 +38,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub(super) async fn keep(hub: Arc<Hub>, neighbour: Arc<Neighbour>, class: Class) {
     let keeping = async {
         let mut pause = SOON;
-        let mut complaint = Complaint::default();
         while !neighbour.removed.is_cancelled() {
             let began = Instant::now();
-            if let Err(refusal) = attempt(&hub, &neighbour, class, &mut complaint).await {
-                say(&hub, &neighbour, &mut complaint, &refusal);
+            if let Err(refusal) = attempt(&hub, &neighbour, class).await {
+                complain(&hub, &neighbour, class, &refusal);
             }
             // A connection that broke at once might as well not have come about.
             pause = if began.elapsed() > STEADY { SOON } else { pause };
@@ -55,26 +54,24 @@ pub(super) async fn keep(hub: Arc<Hub>, neighbour: Arc<Neighbour>, class: Class)
 }
 
 /// Dials, and carries what is sent for as long as that goes well.
-async fn attempt(
-    hub: &Hub,
-    neighbour: &Neighbour,
-    class: Class,
-    complaint: &mut Complaint,
-) -> Result<(), Refusal> {
+async fn attempt(hub: &Hub, neighbour: &Neighbour, class: Class) -> Result<(), Refusal> {
     let dialling = neighbour.removed.run_until_cancelled(dial(hub, neighbour, class));
     let Some(dialled) = dialling.await else { return Ok(()) };
-    let connection = dialled?;
-    complaint.forget();
-    carry(hub, neighbour, class, connection).await
+    carry(hub, neighbour, class, dialled?).await
 }
 
-fn say(hub: &Hub, neighbour: &Neighbour, complaint: &mut Complaint, refusal: &Refusal) {
-    let (node, member) = (neighbour.node, neighbour.member());
-    let (name, address) = (&member.name, &member.address);
-    let line = format_args!("no connection to node {node} (`{name}`) at {address}: {refusal}");
-    if let Some(text) = complaint.news(&line, hub.clock.now()) {
-        warn!("{text}");
-    }
+/// What is wrong with one class is wrong with the others, but for how much is sent.
+fn complain(hub: &Hub, neighbour: &Neighbour, class: Class, refusal: &Refusal) {
+    let (node, Member { name, address }) = (neighbour.node, neighbour.member());
+    let line = match (refusal, class) {
+        (Refusal::Overflow, _) => format!("node {node} (`{name}`, {class:?}): {refusal}"),
+        (_, Class::Control) => format!("no way to node {node} (`{name}`) at {address}: {refusal}"),
+        (_, Class::Data | Class::Bulk) => {
+            debug!(%node, ?class, %refusal, "no way to the node");
+            return;
+        }
+    };
+    hub.complain(&line);
 }
 
 /// A connection on which this node is welcome, and the incarnation that it leads to.
