@@ -72,7 +72,8 @@ async fn who_is_somebody_else_hears_why_he_is_refused() {
         "it refuses this node: it says that it is node 3, and there is no such member here";
     assert_eq!(refusal(&node, &other, &with, B).await, expected);
     let other = Introduction { name: "rabbit@host9".to_owned(), ..me.clone() };
-    let expected = "it refuses this node: it says that it is `rabbit@host9`, and node 1 is `rabbit@host1` here";
+    let said = "it says that it is `rabbit@host9`, and node 1 is `rabbit@host1` here";
+    let expected = format!("it refuses this node: {said}");
     assert_eq!(refusal(&node, &other, &with, B).await, expected);
     let expected = "it refuses this node: it looks for node 3, and this is node 2";
     assert_eq!(refusal(&node, &me, &with, C).await, expected);
