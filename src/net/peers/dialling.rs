@@ -12,22 +12,25 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{
-    Class,
+    Class, Member,
     frames::{Chain, Kind},
     handshake,
     hello::Purpose,
     hub::{Hub, Neighbour},
     incoming::HANDSHAKE,
     line::Line,
-    refusal::{Complaint, Refusal},
+    refusal::Refusal,
 };
 
 /// Between two attempts, at first and at most.
 const SOON: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_secs(1);
+/// An attempt that was over sooner has failed; one that took longer ended otherwise, or by a
+/// time-out that was a pause of its own.
+const STEADY: Duration = Duration::from_secs(2);
 /// For each of the addresses that a name stands for.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -35,25 +38,13 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub(super) async fn keep(hub: Arc<Hub>, neighbour: Arc<Neighbour>, class: Class) {
     let keeping = async {
         let mut pause = SOON;
-        let mut complaint = Complaint::default();
         while !neighbour.removed.is_cancelled() {
-            let dialling = dial(&hub, &neighbour, class);
-            let Some(dialled) = neighbour.removed.run_until_cancelled(dialling).await else {
-                return;
-            };
             let began = Instant::now();
-            match dialled {
-                Ok((line, incarnation)) => {
-                    complaint.forget();
-                    if let Err(refusal) = carry(&hub, &neighbour, class, (line, incarnation)).await
-                    {
-                        say(&hub, &neighbour, &mut complaint, &refusal);
-                    }
-                }
-                Err(refusal) => say(&hub, &neighbour, &mut complaint, &refusal),
+            if let Err(refusal) = attempt(&hub, &neighbour, class).await {
+                complain(&hub, &neighbour, class, &refusal);
             }
             // A connection that broke at once might as well not have come about.
-            pause = if began.elapsed() > LATE { SOON } else { pause };
+            pause = if began.elapsed() > STEADY { SOON } else { pause };
             neighbour.removed.run_until_cancelled(tokio::time::sleep(pause)).await;
             pause = LATE.min(pause * 2);
         }
@@ -62,13 +53,25 @@ pub(super) async fn keep(hub: Arc<Hub>, neighbour: Arc<Neighbour>, class: Class)
     neighbour.outgoing(class).close();
 }
 
-fn say(hub: &Hub, neighbour: &Neighbour, complaint: &mut Complaint, refusal: &Refusal) {
-    let (node, member) = (neighbour.node, neighbour.member());
-    let (name, address) = (&member.name, &member.address);
-    let line = format_args!("no connection to node {node} (`{name}`) at {address}: {refusal}");
-    if let Some(text) = complaint.news(&line, hub.clock.now()) {
-        warn!("{text}");
-    }
+/// Dials, and carries what is sent for as long as that goes well.
+async fn attempt(hub: &Hub, neighbour: &Neighbour, class: Class) -> Result<(), Refusal> {
+    let dialling = neighbour.removed.run_until_cancelled(dial(hub, neighbour, class));
+    let Some(dialled) = dialling.await else { return Ok(()) };
+    carry(hub, neighbour, class, dialled?).await
+}
+
+/// What is wrong with one class is wrong with the others, but for how much is sent.
+fn complain(hub: &Hub, neighbour: &Neighbour, class: Class, refusal: &Refusal) {
+    let (node, Member { name, address }) = (neighbour.node, neighbour.member());
+    let line = match (refusal, class) {
+        (Refusal::Overflow, _) => format!("node {node} (`{name}`, {class:?}): {refusal}"),
+        (_, Class::Control) => format!("no way to node {node} (`{name}`) at {address}: {refusal}"),
+        (_, Class::Data | Class::Bulk) => {
+            debug!(%node, ?class, %refusal, "no way to the node");
+            return;
+        }
+    };
+    hub.complain(&line);
 }
 
 /// A connection on which this node is welcome, and the incarnation that it leads to.

@@ -170,32 +170,36 @@ mod tests {
         (0..size).map(|at| (at * 7 % 251) as u8).collect::<Vec<_>>().into()
     }
 
+    fn parts(size: usize) -> [Bytes; 2] {
+        let whole = octets(size);
+        [whole.slice(..size / 3), whole.slice(size / 3..)]
+    }
+
+    /// What comes out of a chain when it is written in steps of so many octets.
+    fn written(mut chain: Chain, step: usize) -> Vec<(Kind, Bytes)> {
+        let (mut arrived, mut found) = (BytesMut::new(), Vec::new());
+        while chain.has_remaining() {
+            let size = chain.chunk().len().min(step);
+            arrived.extend_from_slice(&chain.chunk()[..size]);
+            chain.advance(size);
+            found.extend(std::iter::from_fn(|| split(&mut arrived, 1 << 20).unwrap()));
+        }
+        assert!(arrived.is_empty());
+        found
+    }
+
     #[test]
     fn what_is_pushed_comes_out_in_order_however_it_is_cut() {
+        let sizes = [0, 1, 300, COPIED, COPIED + 1, CHUNK, 3 * CHUNK, 5, 0, CHUNK - 3];
         for step in [1, 2, 7, 100, 5000, 100_000] {
-            let mut chain = Chain::default();
-            let sizes = [0, 1, 300, COPIED, COPIED + 1, CHUNK, 3 * CHUNK, 5, 0, CHUNK - 3];
+            let (mut chain, mut expected) = (Chain::default(), Vec::new());
             for (kind, size) in sizes.into_iter().enumerate() {
-                let whole = octets(size);
-                let parts = [whole.slice(..size / 3), whole.slice(size / 3..)];
-                chain.push_frame(Kind::User(kind as u8), &parts);
+                chain.push_frame(Kind::User(kind as u8), &parts(size));
+                expected.push((Kind::User(kind as u8), octets(size)));
             }
             chain.push_frame(Kind::Heartbeat, &[]);
-            let (mut arrived, mut found) = (BytesMut::new(), Vec::new());
-            while chain.has_remaining() {
-                let size = chain.chunk().len().min(step);
-                arrived.extend_from_slice(&chain.chunk()[..size]);
-                chain.advance(size);
-                while let Some(frame) = split(&mut arrived, 1 << 20).unwrap() {
-                    found.push(frame);
-                }
-            }
-            let users = sizes.into_iter().enumerate();
-            let mut expected: Vec<_> =
-                users.map(|(kind, size)| (Kind::User(kind as u8), octets(size))).collect();
             expected.push((Kind::Heartbeat, Bytes::new()));
-            assert!(found == expected, "cut every {step} octets");
-            assert!(arrived.is_empty());
+            assert!(written(chain, step) == expected, "cut every {step} octets");
         }
     }
 

@@ -75,7 +75,7 @@ pub struct Received {
 pub struct Pulse {
     /// The age of the oldest write to disk that has not finished; zero when there is none.
     pub oldest_sync: Duration,
-    /// Whatever the nodes want to tell each other, 64 KiB at most.
+    /// Whatever the nodes want to tell each other. Beyond 64 KiB, it is left out.
     pub payload: Bytes,
 }
 

@@ -182,6 +182,24 @@ mod tests {
     }
 
     #[test]
+    fn a_hello_of_any_octets_is_judged_without_harm() {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        for length in 0..2000 {
+            let mut octets = vec![0; length % 400];
+            for octet in &mut octets {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                *octet = state as u8;
+            }
+            // What is understood can be said again.
+            if let Ok(hello) = Hello::decode(&octets) {
+                assert_eq!(Hello::decode(&hello.encode()).unwrap(), hello);
+            }
+        }
+    }
+
+    #[test]
     fn a_proof_holds_for_one_side_one_conversation_and_one_secret() {
         let (secret, other) = (Secret::new(b"s3cret"), Secret::new(b"s3cres"));
         let talk = Transcript { dialler: b"ab", acceptor: b"c", exporter: b"" };

@@ -8,9 +8,9 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     Class, Credentials, Handler, Introduction, Limits, Member, Pulse,
@@ -27,6 +27,9 @@ use crate::{
     net::Clock,
 };
 
+/// Octets that a handler may add to a heartbeat.
+const LONGEST_PULSE: usize = 64 * 1024;
+
 /// What all tasks share.
 pub(super) struct Hub {
     pub(super) me: Introduction,
@@ -36,6 +39,8 @@ pub(super) struct Hub {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) clock: Clock,
     pub(super) tasks: TaskTracker,
+    /// Where tasks run, whoever asks for them.
+    pub(super) runtime: Handle,
     pub(super) stop: CancellationToken,
     pub(super) complaints: Complaints,
     detector: Mutex<Detector>,
@@ -62,7 +67,7 @@ impl Neighbour {
             member: Mutex::new(member),
             removed: CancellationToken::new(),
             outgoing: Class::ALL.map(outgoing),
-            seats: Class::ALL.map(|_| Seat::default()),
+            seats: Class::ALL.map(|_| Seat::new(limits.held)),
         }
     }
 
@@ -112,6 +117,7 @@ impl Hub {
             handler,
             clock,
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             stop: CancellationToken::new(),
             complaints: Complaints::default(),
             detector: Mutex::new(Detector::new(patience, clock.now())),
@@ -211,7 +217,12 @@ impl Hub {
         let detector = self.detector();
         let heartbeat = detector.heartbeat(neighbour.node, pulse.oldest_sync, now);
         drop(detector);
-        let parts = [encode(&heartbeat), pulse.payload.clone()];
+        let mut parts = [encode(&heartbeat), pulse.payload.clone()];
+        if parts[1].len() > LONGEST_PULSE {
+            // Who says too much is still there.
+            parts[1].clear();
+            self.complain("what is to be said with heartbeats is too long, and is left out");
+        }
         let control = neighbour.outgoing(Class::Control);
         let _a_broken_connection_sends_nothing = control.send(Kind::Heartbeat, &parts);
     }
@@ -225,9 +236,10 @@ impl Hub {
         }
     }
 
-    /// Writes a line about somebody who is not talked to, unless there are too many.
-    pub(super) fn complain(&self, about: &dyn fmt::Display) {
-        match self.complaints.may_say(self.clock.now()) {
+    /// Writes a line about somebody who is not talked to, unless it was written a short while ago
+    /// or there are too many.
+    pub(super) fn complain(&self, about: &str) {
+        match self.complaints.may_say(about, self.clock.now()) {
             None => {}
             Some(0) => warn!("{about}"),
             Some(others) => warn!("{about} ({others} other complaints were not logged)"),
@@ -255,8 +267,12 @@ impl Hub {
             let verdict = self.detector().next_verdict();
             let Some(verdict) = verdict else { return };
             match verdict {
-                Verdict::Up { node, incarnation } => self.handler.up(node, incarnation),
+                Verdict::Up { node, incarnation } => {
+                    info!("node {node} is up");
+                    self.handler.up(node, incarnation);
+                }
                 Verdict::Down { node, why } => {
+                    warn!("node {node} is down: {why}");
                     self.handler.down(node, why);
                     self.with(node, |neighbour| cut_for(neighbour, why));
                 }

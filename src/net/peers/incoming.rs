@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     Class, Question, Received,
@@ -35,18 +35,28 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 const AT_THE_DOOR: usize = 256;
 /// How long accepting pauses when the system has no socket to give.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// What a frame that is held costs beside its payload.
+const OF_A_FRAME: usize = 64;
 /// Room for what one read brings.
 const READ: usize = 128 * 1024;
 
 /// The place of the one connection on which a neighbour sends frames of a class. The newest
 /// connection has it; the one before has stopped when it begins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seat {
     taken: Mutex<Option<(u64, CancellationToken)>>,
     reading: tokio::sync::Mutex<()>,
+    /// Of all connections together: what an earlier one has brought is held as well.
+    gate: Arc<Gate>,
 }
 
 impl Seat {
+    /// For a handler that may hold so many octets.
+    pub(super) fn new(held: usize) -> Self {
+        let (taken, reading) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { taken, reading, gate: Gate::new(held) }
+    }
+
     fn take(&self, incarnation: u64) -> CancellationToken {
         let cut = CancellationToken::new();
         let former = self.taken().replace((incarnation, cut.clone()));
@@ -196,14 +206,10 @@ fn recognise(hub: &Hub, met: &Met) -> Result<Arc<Neighbour>, Refusal> {
     Ok(neighbour)
 }
 
+/// The port differs with every attempt, and is left out.
 fn complain(hub: &Hub, remote: SocketAddr, name: Option<&str>, refusal: &Refusal) {
-    match name {
-        Some(name) => {
-            let name = name.escape_debug();
-            hub.complain(&format_args!("the node `{name}` at {remote} is refused: {refusal}"));
-        }
-        None => hub.complain(&format_args!("a node at {remote} is refused: {refusal}")),
-    }
+    let (name, address) = (name.unwrap_or_default().escape_debug(), remote.ip());
+    hub.complain(&format!("nothing is taken from the node `{name}` at {address}: {refusal}"));
 }
 
 async fn answer(hub: &Hub, mut line: Line, name: &str) -> Result<(), Refusal> {
@@ -251,22 +257,10 @@ async fn read(
     neighbour: &Neighbour,
     (class, incarnation): (Class, u64),
 ) -> Result<(), Refusal> {
-    let (gate, limit) = (Gate::new(hub.limits.held), hub.limits.frame(class));
+    let (node, gate) = (neighbour.node, &neighbour.seat(class).gate);
+    let limit = hub.limits.frame(class);
     let mut arrived = BytesMut::with_capacity(READ);
-    let node = neighbour.node;
     loop {
-        while let Some((kind, payload)) = frames::split(&mut arrived, limit)? {
-            match kind {
-                Kind::User(kind) => {
-                    let hold = gate.hold(payload.len());
-                    let from = node;
-                    hub.handler.received(Received { from, class, kind, payload, hold });
-                }
-                Kind::Heartbeat => hub.heard(node, incarnation, payload),
-                Kind::Goodbye => return Err(Refusal::Told(farewell(&payload))),
-                Kind::Unknown => {}
-            }
-        }
         gate.open().await;
         if arrived.capacity() - arrived.len() < READ / 8 {
             arrived.reserve(READ);
@@ -275,8 +269,20 @@ async fn read(
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(error) => {
-                info!(%node, ?class, %error, "the connection of the other node has broken");
+                debug!(%node, ?class, %error, "the connection of the other node has broken");
                 return Ok(());
+            }
+        }
+        while let Some((kind, payload)) = frames::split(&mut arrived, limit)? {
+            match kind {
+                Kind::User(kind) => {
+                    let hold = gate.hold(payload.len() + OF_A_FRAME);
+                    let from = node;
+                    hub.handler.received(Received { from, class, kind, payload, hold });
+                }
+                Kind::Heartbeat => hub.heard(node, incarnation, payload),
+                Kind::Goodbye => return Err(Refusal::Told(farewell(&payload))),
+                Kind::Unknown => {}
             }
         }
     }

@@ -120,8 +120,8 @@ impl Line {
     /// Tells the other side why not, as far as it listens, and returns what it was told.
     pub(super) async fn refuse(&mut self, refusal: Refusal) -> Refusal {
         if let Some(text) = refusal.text() {
-            let end = text.floor_char_boundary(LONGEST - 1);
-            let _it_may_be_gone = self.write(0, &[&text.as_bytes()[..end]]).await;
+            let octets = &text.as_bytes()[..text.len().min(LONGEST - 1)];
+            let _it_may_be_gone = self.write(0, &[octets]).await;
             let _it_may_be_gone = self.stream.shutdown().await;
             let _it_may_stay = timeout(FAREWELL, self.drain()).await;
         }
@@ -180,14 +180,15 @@ impl Line {
 fn ready(stream: &TcpStream, with: &Credentials) -> Result<SocketAddr, Refusal> {
     stream.set_nodelay(true)?;
     let remote = stream.peer_addr()?;
-    let is_near = match remote.ip() {
-        IpAddr::V4(address) => address.is_loopback(),
-        IpAddr::V6(address) => address.to_canonical().is_loopback(),
-    };
-    if with.tls.is_none() && with.secret.is_none() && !is_near {
+    if !is_trusted(remote.ip(), with) {
         return Err(Refusal::Unprotected);
     }
     Ok(remote)
+}
+
+/// Who can prove nothing must be of this machine.
+fn is_trusted(address: IpAddr, with: &Credentials) -> bool {
+    with.tls.is_some() || with.secret.is_some() || address.to_canonical().is_loopback()
 }
 
 /// Says why to somebody who is not listened to at all.
@@ -196,4 +197,27 @@ async fn turn_away(stream: TcpStream, refusal: Refusal) -> Refusal {
     let mut line = Line::plain(stream, remote);
     let _it_may_be_gone = line.greet().await;
     line.refuse(refusal).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::peers::Secret;
+
+    #[test]
+    fn without_credentials_only_this_machine_is_trusted() {
+        let check = |address: &str, expected| {
+            let none = Credentials::default();
+            assert_eq!(is_trusted(address.parse().unwrap(), &none), expected, "{address}");
+            let secret = Credentials { secret: Some(Secret::new(b"s")), tls: None };
+            assert!(is_trusted(address.parse().unwrap(), &secret));
+        };
+        check("127.0.0.1", true);
+        check("127.8.9.1", true);
+        check("::1", true);
+        check("::ffff:127.0.0.1", true);
+        check("10.0.0.1", false);
+        check("::ffff:10.0.0.1", false);
+        check("fe80::1", false);
+    }
 }

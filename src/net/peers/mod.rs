@@ -62,7 +62,7 @@ pub enum Unsent {
 }
 
 /// The connections of this node to all others. They end when they are told to, not when this is
-/// dropped.
+/// dropped. All but [`start`](Self::start) may be called by any thread.
 #[derive(Clone, Debug)]
 pub struct Peers {
     hub: Arc<Hub>,
@@ -111,7 +111,7 @@ impl Peers {
         for neighbour in self.hub.set_members(members) {
             for class in Class::ALL {
                 let keep = dialling::keep(Arc::clone(&self.hub), Arc::clone(&neighbour), class);
-                self.hub.tasks.spawn(keep);
+                self.hub.tasks.spawn_on(keep, &self.hub.runtime);
             }
         }
     }

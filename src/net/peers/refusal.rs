@@ -1,7 +1,8 @@
 //! Why a node is not talked to, in words for both sides.
 
 use std::{
-    fmt, io,
+    collections::BTreeMap,
+    io, mem,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -69,58 +70,36 @@ impl Refusal {
     }
 }
 
-/// A log line about the same matter is worth writing once in so long.
+/// The same line is worth writing once in so long.
 const SAME: Duration = Duration::from_secs(60);
-/// So many lines about anything at all are written in [`BURST`].
-const LINES: u32 = 20;
-const BURST: Duration = Duration::from_secs(10);
+/// So many different lines are written in that time.
+const LINES: usize = 64;
 
-/// Decides which complaints are written to the log: one about whom anybody can cause stays bounded.
+/// Decides which complaints are written to the log: about whom anybody can cause, and those that
+/// every attempt to connect causes again.
 #[derive(Debug, Default)]
-pub(super) struct Complaints(Mutex<Burst>);
+pub(super) struct Complaints(Mutex<Said>);
 
 #[derive(Debug, Default)]
-struct Burst {
-    began: Moment,
-    lines: u32,
+struct Said {
+    lines: BTreeMap<String, Moment>,
     kept_back: u32,
 }
 
 impl Complaints {
-    /// Whether another line may be written, and how many were not since the last one.
-    pub(super) fn may_say(&self, now: Moment) -> Option<u32> {
-        let mut burst = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.since(burst.began) >= BURST {
-            (burst.began, burst.lines) = (now, 0);
-        }
-        if burst.lines >= LINES {
-            burst.kept_back = burst.kept_back.saturating_add(1);
+    /// Whether this may be written, and how many others were not since the last one.
+    pub(super) fn may_say(&self, text: &str, now: Moment) -> Option<u32> {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.lines.retain(|_, when| now.since(*when) < SAME);
+        if said.lines.contains_key(text) {
             return None;
         }
-        burst.lines += 1;
-        Some(std::mem::take(&mut burst.kept_back))
-    }
-}
-
-/// What was last complained about in one matter.
-#[derive(Debug, Default)]
-pub(super) struct Complaint(Option<(String, Moment)>);
-
-impl Complaint {
-    /// The text, if it has not been said a short while ago.
-    pub(super) fn news(&mut self, what: &dyn fmt::Display, now: Moment) -> Option<String> {
-        let text = what.to_string();
-        let is_old = |(said, when): &(String, Moment)| *said == text && now.since(*when) < SAME;
-        if self.0.as_ref().is_some_and(is_old) {
+        if said.lines.len() >= LINES {
+            said.kept_back = said.kept_back.saturating_add(1);
             return None;
         }
-        self.0 = Some((text.clone(), now));
-        Some(text)
-    }
-
-    /// All is well: whatever comes next is news.
-    pub(super) fn forget(&mut self) {
-        self.0 = None;
+        said.lines.insert(text.to_owned(), now);
+        Some(mem::take(&mut said.kept_back))
     }
 }
 
@@ -135,20 +114,20 @@ mod tests {
     #[test]
     fn complaints_are_counted_when_there_are_too_many() {
         let complaints = Complaints::default();
-        let said = (0..100).filter(|_| complaints.may_say(at(100)).is_some()).count();
-        assert_eq!(said, LINES as usize);
-        assert_eq!(complaints.may_say(at(110)), Some(80));
-        assert_eq!(complaints.may_say(at(110)), Some(0));
+        let say = |number: usize, now| complaints.may_say(&number.to_string(), at(now));
+        let said = (0..100).filter(|number| say(*number, 100).is_some()).count();
+        assert_eq!(said, LINES);
+        assert_eq!(say(100, 160), Some(36));
+        assert_eq!(say(101, 160), Some(0));
     }
 
     #[test]
     fn the_same_complaint_is_said_once_a_minute() {
-        let mut complaint = Complaint::default();
-        assert!(complaint.news(&"a", at(100)).is_some());
-        assert!(complaint.news(&"a", at(159)).is_none());
-        assert!(complaint.news(&"a", at(160)).is_some());
-        assert!(complaint.news(&"b", at(161)).is_some());
-        complaint.forget();
-        assert!(complaint.news(&"b", at(161)).is_some());
+        let complaints = Complaints::default();
+        assert_eq!(complaints.may_say("a", at(100)), Some(0));
+        assert_eq!(complaints.may_say("a", at(159)), None);
+        assert_eq!(complaints.may_say("a", at(160)), Some(0));
+        assert_eq!(complaints.may_say("b", at(161)), Some(0));
+        assert_eq!(complaints.may_say("a", at(161)), None);
     }
 }

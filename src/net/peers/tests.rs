@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::{
     net::TcpListener,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::timeout,
+    time::{timeout, timeout_at},
 };
 
 use super::*;
@@ -160,15 +160,14 @@ impl Plan {
 impl Node {
     /// Waits for an event for which `wanted` has something; what comes before it is forgotten.
     async fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
-        let found = timeout(PATIENCE, async {
-            loop {
-                let event = self.events.recv().await.expect("the recorder lives as long");
-                if let Some(found) = wanted(event) {
-                    return found;
-                }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let event = timeout_at(deadline, self.events.recv()).await;
+            let event = event.expect("it comes about in time").expect("the recorder lives as long");
+            if let Some(found) = wanted(event) {
+                return found;
             }
-        });
-        found.await.expect("it has come about in time")
+        }
     }
 
     async fn until_connected(&mut self, node: NodeNumber, class: Class) {

@@ -134,7 +134,8 @@ async fn members_come_and_go() {
     let (mut a, b) = pair(|_| {}).await;
     a.until_up(B).await;
     let c = Plan::new(C).await;
-    a.peers.set_members([member(B, &b.address), member(C, &c.address)].into());
+    let (peers, members) = (a.peers.clone(), [member(B, &b.address), member(C, &c.address)]);
+    std::thread::spawn(move || peers.set_members(members.into())).join().unwrap();
     let mut c = c.start([member(A, &a.address)]);
     a.until_up(C).await;
     c.until_up(A).await;

@@ -18,6 +18,8 @@ pub(super) struct Flow {
     pub(super) back: bool,
     /// Connections before the last cut have another number.
     cuts: u32,
+    /// How many connections there have been.
+    accepted: u32,
 }
 
 /// Stands at an address of its own for somebody else's.
@@ -33,15 +35,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let target: SocketAddr = target.parse().unwrap();
-        let flow = Arc::new(watch::Sender::new(Flow { forth: true, back: true, cuts: 0 }));
+        let flow = Flow { forth: true, back: true, cuts: 0, accepted: 0 };
+        let flow = Arc::new(watch::Sender::new(flow));
         let stop = CancellationToken::new();
         let (watched, stopped) = (Arc::clone(&flow), stop.clone());
         let accepting = tokio::spawn(async move {
             while let Some(Ok((client, _))) = stopped.run_until_cancelled(listener.accept()).await {
-                let (watched, stopped) = (watched.subscribe(), stopped.clone());
-                tokio::spawn(async move {
-                    stopped.run_until_cancelled(forward(client, target, watched)).await;
-                });
+                watched.send_modify(|flow| flow.accepted += 1);
+                let forwarding = forward(client, target, watched.subscribe());
+                tokio::spawn(stopped.clone().run_until_cancelled_owned(forwarding));
             }
         });
         Self { address, flow, _gone_with_it: stop.drop_guard(), _accepting: accepting }
@@ -50,6 +52,12 @@ impl Proxy {
     /// Breaks all connections; new ones are welcome.
     pub(super) fn cut(&self) {
         self.flow.send_modify(|flow| flow.cuts += 1);
+    }
+
+    /// Waits until so many connections have been tried.
+    pub(super) async fn until_tried(&self, count: u32) {
+        let mut watched = self.flow.subscribe();
+        watched.wait_for(|flow| flow.accepted >= count).await.unwrap();
     }
 
     /// Lets nothing through in a direction, as if it were on its way for ever.
