@@ -52,7 +52,9 @@ impl Attachments {
         let mut state = self.lock();
         let attachment = state.consumers.remove(&consumer)?;
         let unseen: Vec<_> = attachment.waiting.iter().map(|delivery| delivery.position).collect();
-        unseen.iter().for_each(|position| drop(state.held.remove(position)));
+        for position in &unseen {
+            state.held.remove(position);
+        }
         Some(unseen)
     }
 
@@ -77,7 +79,9 @@ impl Attachments {
     /// Messages were settled by their holders.
     pub(super) fn settle(&self, positions: &[Position]) {
         let mut state = self.lock();
-        positions.iter().for_each(|position| drop(state.held.remove(position)));
+        for position in positions {
+            state.held.remove(position);
+        }
     }
 
     /// Hands deliveries of the leader here to their connections. Gives back those for consumers

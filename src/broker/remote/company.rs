@@ -419,7 +419,12 @@ impl Broker {
 
     /// Gives a place to a queue that is mirrored, or lives elsewhere. `kept` is the replica's fact
     /// with what the store has of it, after a restart.
-    pub(in crate::broker) fn place_remote(&self, remote: Remote, kept: Option<(Bytes, Restored)>) {
+    pub(in crate::broker) fn place_remote(
+        &self,
+        remote: Remote,
+        kept: Option<(Bytes, Restored)>,
+        now: Moment,
+    ) {
         let Some(fellowship) = &self.fellowship else { return };
         let record = Arc::clone(&remote.record);
         let node = self.node();
@@ -430,6 +435,12 @@ impl Broker {
             fellowship.contents.insert(replica.contents, record.id);
             remote.mirror(replica);
             fellowship.fellows.keep(record.id, &record.placement);
+        }
+        let home = record.placement.home;
+        let incarnation = fellowship.present().get(&home).copied();
+        if let Some(incarnation) = incarnation {
+            // It has nothing yet that it could say to whoever leads.
+            drop(self.with(now, |company| remote.node_up(home, incarnation, company)));
         }
         fellowship.queues.insert(record.id, Arc::new(remote));
     }

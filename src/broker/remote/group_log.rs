@@ -5,7 +5,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -27,8 +27,8 @@ pub(super) struct GroupLog {
     fellows: Arc<dyn Fellows>,
     pile: Mutex<Pile>,
     durable: AtomicU64,
-    /// The queue wants to be woken when more is durable.
-    is_awaited: AtomicBool,
+    /// The queue wants to be woken when this is durable.
+    awaited: AtomicU64,
     /// How urgently the host was told of what has piled up.
     told: AtomicU8,
 }
@@ -60,7 +60,7 @@ impl GroupLog {
             fellows,
             pile: Mutex::default(),
             durable: AtomicU64::new(0),
-            is_awaited: AtomicBool::new(false),
+            awaited: AtomicU64::new(0),
             told: AtomicU8::new(UNTOLD),
         }
     }
@@ -80,10 +80,10 @@ impl GroupLog {
         LogPosition(self.pile().last)
     }
 
-    /// The group has agreed on all up to a record; whether the queue wants to be woken.
+    /// The group has agreed on all up to a record; whether the queue waits for some of it, or more.
     pub(super) fn reached(&self, up_to: u64) -> bool {
-        self.durable.fetch_max(up_to, Ordering::AcqRel);
-        self.is_awaited.swap(false, Ordering::AcqRel)
+        let before = self.durable.fetch_max(up_to, Ordering::AcqRel);
+        self.awaited.load(Ordering::Acquire) > before
     }
 
     /// Takes nothing any more.
@@ -121,10 +121,8 @@ impl Journal for GroupLog {
     }
 
     fn wake_when_durable(&self, position: LogPosition, _queue: QueueId) {
-        self.is_awaited.store(true, Ordering::Release);
-        if self.durable() >= position {
-            self.fellows.has_work(self.group, false);
-        }
+        // It cannot be durable yet: who takes that in waits for the lock that the caller holds.
+        self.awaited.fetch_max(position.0, Ordering::AcqRel);
     }
 
     fn read(&self, _queue: QueueId, from: Position) -> Option<Vec<(Position, Bytes)>> {

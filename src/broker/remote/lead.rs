@@ -247,7 +247,9 @@ impl Lead {
         if let Some(taken) = self.taken.get_mut(&node)
             && !taken.is_empty()
         {
-            positions.iter().for_each(|position| drop(taken.remove((*position).into())));
+            for position in &positions {
+                taken.remove((*position).into());
+            }
         }
         self.command(Command::Settle { positions, outcome }, around, out);
     }

@@ -57,7 +57,7 @@ impl Broker {
         let RestoredQueue { record, home, configuration } = queue;
         if record.annex.is_none() && !self.is_home_of(&record) {
             let kept = fact.map(|fact| (fact, contents));
-            return self.place_remote(Remote::new(record, home, &configuration.options), kept);
+            return self.place_remote(Remote::new(record, home, &configuration.options), kept, now);
         }
         // What an exchange keeps in memory only is not written to save memory either.
         let is_written = record.durable || record.annex.is_none();

@@ -205,7 +205,9 @@ impl Replica {
                 .range(range.first..=range.last)
                 .map(|(position, _)| *position)
                 .collect();
-            gone.iter().for_each(|position| drop(self.returned.remove(position)));
+            for position in &gone {
+                self.returned.remove(position);
+            }
         }
         let from = self.arrivals.partition_point(|(position, _)| *position < range.first);
         for (position, octets) in self.arrivals.iter_mut().skip(from) {

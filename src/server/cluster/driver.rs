@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{frames, log_book::LogBook, switchboard::Switchboard};
 use crate::{
-    broker::{Broker, Journal},
+    broker::{Broker, Fellows, Journal},
     cluster::{
         GroupId, GroupMessage, Index, Members, MessageClass, NodeNumber, ReplicaId, Ticket,
         WriteNumber,
@@ -343,6 +343,7 @@ impl Driver {
         } else {
             let number = frames::put_number(number);
             self.switchboard.send_frame(node, Class::Control, frames::APPLIED, &[number.into()]);
+            self.switchboard.notify();
         }
     }
 
