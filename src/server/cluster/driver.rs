@@ -4,20 +4,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
 use bytes::Bytes;
 
-use super::{frames, log_book::LogBook, switchboard::Switchboard};
+use super::{copying, frames, log_book::LogBook, switchboard::Switchboard};
 use crate::{
-    broker::{Broker, Fellows, Journal},
+    broker::{Broker, Fellows, Journal, QueueCopy},
     cluster::{
         GroupId, GroupMessage, Index, Members, MessageClass, NodeNumber, ReplicaId, Ticket,
         WriteNumber,
-        host::{Belief, Committed, Content, Event, Host, Input, LeaderChange, Outbox},
+        host::{
+            Belief, Committed, Content, Event, Host, Input, LeaderChange, Outbox, Snapshot,
+            SnapshotToSend, SnapshotWanted,
+        },
     },
-    model::{Batch, LogPosition, Moment, Placement, QueueId, compact::Reader},
+    model::{Batch, LogPosition, Moment, Placement, Position, QueueId, compact::Reader},
     net::{Clock, peers::Class},
     server::journal::StoreJournal,
 };
@@ -46,6 +50,18 @@ pub(super) enum Order {
         group: GroupId,
     },
     Believed(Vec<Belief>),
+    /// Messages of a queue, of a copy that is on its way here.
+    Copied {
+        group: GroupId,
+        is_first: bool,
+        messages: Vec<(Position, Bytes)>,
+    },
+    /// A copy has been sent, or could not be.
+    CopySent {
+        group: GroupId,
+        to: ReplicaId,
+        ok: bool,
+    },
     Stop,
 }
 
@@ -78,6 +94,10 @@ pub(super) struct Driver {
     lazy: BTreeSet<GroupId>,
     /// How far each group's commands are applied, and the record that says so.
     applied: BTreeMap<GroupId, (Index, LogPosition)>,
+    /// The last entry of each group that was handed out.
+    last_applied: HashMap<GroupId, Index>,
+    /// Copies for replicas that lag behind.
+    copies: HashMap<(GroupId, ReplicaId), QueueCopy>,
     up: BTreeSet<NodeNumber>,
     wake_at: Option<Moment>,
     next_beliefs: Moment,
@@ -106,6 +126,8 @@ impl Driver {
             next_ticket: 1,
             lazy: BTreeSet::new(),
             applied: BTreeMap::new(),
+            last_applied: HashMap::new(),
+            copies: HashMap::new(),
             up: BTreeSet::new(),
             wake_at: Some(Moment::default()),
             next_beliefs: clock.now() + BELIEFS_EVERY,
@@ -191,6 +213,12 @@ impl Driver {
                     self.applied.remove(&group);
                 }
             }
+            Order::Copied { group, is_first, messages } => {
+                self.broker.take_copied(QueueId(group.0), is_first, &messages);
+            }
+            Order::CopySent { group, to, ok } => {
+                inputs.push(Input::SnapshotSent { group, to, ok });
+            }
             Order::Believed(beliefs) => inputs.push(Input::Believed(beliefs)),
             Order::Stop => {}
         }
@@ -242,7 +270,8 @@ impl Driver {
 
     /// Does what the host asks for. What follows from it for the host is added to `inputs`.
     fn act(&mut self, outbox: Outbox, inputs: &mut Vec<Input>) {
-        let Outbox { writes, messages, events, snapshots_wanted, wake_at, .. } = outbox;
+        let Outbox { writes, messages, events, snapshots_wanted, snapshots_to_send, wake_at } =
+            outbox;
         self.wake_at = wake_at;
         self.send(messages);
         let mut batch = Batch::default();
@@ -256,10 +285,65 @@ impl Driver {
         } else if !batch.is_empty() {
             self.journal.append(&mut batch);
         }
-        if !snapshots_wanted.is_empty() {
-            tracing::warn!(?snapshots_wanted, "replicas lag behind");
+        for wanted in snapshots_wanted {
+            self.capture(wanted, inputs);
+        }
+        for snapshot in snapshots_to_send {
+            self.send_copy(snapshot, inputs);
         }
         self.await_disk();
+    }
+
+    /// Keeps the state of a group for a replica that lags behind what the log has.
+    fn capture(&mut self, wanted: SnapshotWanted, inputs: &mut Vec<Input>) {
+        let SnapshotWanted { group, to } = wanted;
+        let Some(index) = self.last_applied.get(&group).copied() else { return };
+        let token = if group == GroupId::METADATA {
+            self.broker.agreed_state()
+        } else {
+            let Some((head, copy)) = self.broker.copy_queue(QueueId(group.0)) else { return };
+            self.copies.insert((group, to), copy);
+            head
+        };
+        inputs.push(Input::SnapshotCaptured { group, to, index, token: token.into() });
+    }
+
+    /// Sends what was kept, and the message that makes it the other replica's state.
+    fn send_copy(&mut self, snapshot: SnapshotToSend, inputs: &mut Vec<Input>) {
+        let SnapshotToSend { group, to, message, .. } = snapshot;
+        let mut frame = Vec::new();
+        frames::put_message(&mut frame, &message);
+        if group == GroupId::METADATA {
+            let node = to.node();
+            self.switchboard.send_frame(node, Class::Bulk, frames::GROUPS, &[frame.into()]);
+            return inputs.push(Input::SnapshotSent { group, to, ok: true });
+        }
+        let Some(copy) = self.copies.remove(&(group, to)) else {
+            return inputs.push(Input::SnapshotSent { group, to, ok: false });
+        };
+        let (switchboard, journal) = (Arc::clone(&self.switchboard), Arc::clone(&self.journal));
+        let send = move || {
+            let ok = copying::send((group, to), copy, frame, &switchboard, &*journal);
+            switchboard.order(Order::CopySent { group, to, ok });
+        };
+        let named = thread::Builder::new().name("leveret-copy".to_owned());
+        if named.spawn(send).is_err() {
+            inputs.push(Input::SnapshotSent { group, to, ok: false });
+        }
+    }
+
+    /// The state of a group is another node's from here on.
+    fn install(&mut self, group: GroupId, snapshot: &Snapshot, batch: &mut Batch) {
+        let Snapshot { index, token, .. } = snapshot;
+        self.last_applied.insert(group, *index);
+        if group == GroupId::METADATA {
+            let installed = self.broker.install_agreed(index.0, token, self.clock.now());
+            if let Err(error) = installed {
+                tracing::error!(%error, "the state of the cluster makes no sense");
+            }
+        } else if !self.broker.install_copied(QueueId(group.0), token, batch) {
+            tracing::error!(%group, "a copy of a queue has not come, and should have");
+        }
     }
 
     /// Sees to it that the thread is woken when the oldest write is durable.
@@ -294,9 +378,7 @@ impl Driver {
             Event::Lost { ticket, .. } | Event::Unknown { ticket, .. } => {
                 self.proposed.remove(&ticket);
             }
-            Event::Install { group, .. } => {
-                tracing::error!(%group, "a snapshot came that was not asked for");
-            }
+            Event::Install { group, snapshot } => self.install(group, &snapshot, batch),
             Event::Broken { group } => {
                 tracing::error!(%group, "the replica of this group has lost what it had promised");
             }
@@ -305,6 +387,7 @@ impl Driver {
 
     fn apply(&mut self, committed: Committed, batch: &mut Batch) {
         let Committed { group, index, ticket, content, .. } = committed;
+        self.last_applied.insert(group, index);
         match content {
             Content::Empty => {}
             Content::Members(members) => self.book.set_members(group, index, members, batch),

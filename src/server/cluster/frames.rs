@@ -21,6 +21,9 @@ pub(super) const APPLIED: u8 = 5;
 /// Which replicas of the sender believe that the receiver leads them.
 pub(super) const BELIEFS: u8 = 6;
 
+/// Messages of a queue, of a copy for a replica that lags behind.
+pub(super) const COPY: u8 = 7;
+
 /// Appends a message to a frame of them.
 pub(super) fn put_message(frame: &mut Vec<u8>, message: &GroupMessage) {
     let mut octets = Vec::new();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::{
+    copying,
     driver::Order,
     frames,
     presence::{Presence, Turn},
@@ -65,6 +66,12 @@ impl Handler for Reception {
             frames::BELIEFS => {
                 self.switchboard.order(Order::Believed(frames::beliefs(&payload)));
             }
+            frames::COPY => match copying::read_part(&payload) {
+                Some((group, is_first, messages)) => {
+                    self.switchboard.order(Order::Copied { group, is_first, messages });
+                }
+                None => tracing::error!(node = %from, "a copy of a queue makes no sense"),
+            },
             _ => tracing::debug!(node = %from, kind, "a frame of a later version"),
         }
         drop(hold);

@@ -1,6 +1,7 @@
 //! A node as one of several that are one broker.
 
 mod bell;
+mod copying;
 mod driver;
 mod frames;
 mod handler;

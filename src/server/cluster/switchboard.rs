@@ -106,6 +106,16 @@ impl Switchboard {
         }
     }
 
+    /// The same; false when it is not taken.
+    pub(super) fn try_send(&self, to: NodeNumber, class: Class, kind: u8, parts: &[Bytes]) -> bool {
+        self.peers().is_some_and(|peers| peers.send(to, class, kind, parts).is_ok())
+    }
+
+    /// Octets that wait to be sent to a node.
+    pub(super) fn queued(&self, to: NodeNumber, class: Class) -> usize {
+        self.peers().map_or(0, |peers| peers.queued(to, class))
+    }
+
     /// Who leads the metadata has changed.
     pub(super) fn set_leader(&self, leader: Option<NodeNumber>) {
         self.leader.store(leader.map_or(0, |node| node.0), Ordering::Release);
