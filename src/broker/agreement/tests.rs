@@ -86,8 +86,8 @@ impl Member {
     /// What came of the last command.
     fn catch_up(&self, commands: &[Vec<u8>]) -> Agreed {
         let mut came = Agreed::Void;
-        for index in self.broker.agreed_index() as usize..commands.len() {
-            let command = &commands[index];
+        let applied = self.broker.agreed_index() as usize;
+        for (index, command) in commands.iter().enumerate().skip(applied) {
             came = self.broker.apply_agreed(index as u64 + 1, command, NOW).expect("well-formed");
         }
         came
