@@ -338,7 +338,7 @@ impl Broker {
             return self.agree_on_entries(cluster, || {
                 self.check_home_of(&fact)?;
                 self.directory.check(&fact).map_err(Missing::User)?;
-                Ok(vec![Registration::Put(fact.clone())])
+                Ok(vec![Registration::Put(Box::new(fact.clone()))])
             });
         }
         self.check_home_of(&fact)?;

@@ -61,7 +61,7 @@ impl NodeNumber {
 
     /// The node on which this was numbered.
     const fn of(number: u64) -> Self {
-        Self(((number & !SPILLED) >> COUNTED) as u32)
+        Self((number >> COUNTED) as u32 & Self::MAX.0)
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     Backend, Clock, Conversation, Outbox, Peer, connection::Connection, socket::Socket, tls::Tls,
 };
 use crate::{
-    model::{ConnectionId, Moment},
+    model::{ConnectionId, Moment, NodeNumber},
     session::{Disposition, request::Event},
 };
 
@@ -59,6 +59,12 @@ impl Clients {
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
         }
+    }
+
+    /// The same of a node of a cluster: what is numbered on it has its number in it.
+    #[must_use]
+    pub fn on(self, node: NodeNumber) -> Self {
+        Self { next: AtomicU64::new(node.base() + 1), ..self }
     }
 
     /// Asks every client to leave: 320 CONNECTION_FORCED with this explanation. Who still shakes

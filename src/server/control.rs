@@ -91,7 +91,7 @@ impl Control {
             connections: Arc::default(),
             attempts: Arc::default(),
             watermark: Mutex::new(config.memory_watermark),
-            next_client: AtomicU64::new(FIRST_CLIENT),
+            next_client: AtomicU64::new(FIRST_CLIENT + broker.node().base()),
             asked_to_stop: CancellationToken::new(),
         }
     }
@@ -157,6 +157,10 @@ impl Node for Control {
     fn durable(&self, position: LogPosition) -> Durable {
         match self.journal.clone() {
             Some(journal) => Box::pin(async move { journal.reach(position).await }),
+            // Nothing is written, but not all that is to be agreed on is.
+            None if position == LogPosition::NEVER => {
+                Box::pin(async { Err("a record was not taken".to_owned()) })
+            }
             None => Box::pin(async { Ok(()) }),
         }
     }

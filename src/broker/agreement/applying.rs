@@ -96,11 +96,7 @@ impl Broker {
             for change in changes {
                 topology.record(change, batch);
                 self.make_ready(home, (topology, change), &mut consequences, now);
-                if let Change::PolicySet(..) | Change::PolicyCleared(..) = change {
-                    consequences.reconfigured.push(topology.apply_policy(change));
-                } else {
-                    topology.apply(change);
-                }
+                consequences.reconfigured.extend(applied(topology, change));
             }
             consequences
         });
@@ -159,8 +155,11 @@ impl Broker {
     /// Whether any virtual host is there that the entries make.
     fn has_any_home_of(&self, entries: &[Registration]) -> bool {
         entries.iter().any(|entry| match entry {
-            Registration::Put(Fact::VirtualHost(name, _)) => self.virtual_host(name).is_some(),
-            Registration::Put(_) | Registration::Delete(_) => false,
+            Registration::Put(fact) => match &**fact {
+                Fact::VirtualHost(name, _) => self.virtual_host(name).is_some(),
+                _ => false,
+            },
+            Registration::Delete(_) => false,
         })
     }
 
@@ -174,7 +173,7 @@ impl Broker {
         let mut departures = Departures::default();
         for entry in entries {
             match entry {
-                Registration::Put(fact) => self.register(fact, index, &mut batch),
+                Registration::Put(fact) => self.register(*fact, index, &mut batch),
                 Registration::Delete(key) => self.unregister(&key, &mut batch, &mut departures),
             }
         }
@@ -231,4 +230,13 @@ impl Broker {
         }
         departures.users.iter().for_each(|name| self.dismiss(name));
     }
+}
+
+/// Applies a change, and says what it has changed for queues if it is one of policies.
+fn applied(topology: &mut Topology, change: &Change) -> Option<Reconfigured> {
+    if let Change::PolicySet(..) | Change::PolicyCleared(..) = change {
+        return Some(topology.apply_policy(change));
+    }
+    topology.apply(change);
+    None
 }

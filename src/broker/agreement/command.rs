@@ -50,7 +50,7 @@ pub(super) enum Command {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::broker) enum Registration {
-    Put(Fact),
+    Put(Box<Fact>),
     Delete(Key),
 }
 
@@ -180,7 +180,7 @@ fn read_registration(reader: &mut Reader<'_>) -> Result<Registration, Unreadable
         PUT => {
             let fact = read_fact(reader)?;
             let is_registered = is_registered(&fact.key());
-            (Registration::Put(fact), is_registered)
+            (Registration::Put(Box::new(fact)), is_registered)
         }
         DELETE => {
             let key = read_key(reader)?;

@@ -8,7 +8,7 @@ use crate::{
         Broker,
         hosted::{Aftermath, Counts, Hosted},
         ports::{Agreed, Job},
-        topology::{Change, Declared, QueueDeclaration, QueueRecord, Topology},
+        topology::{Change, Declared, Nodes, QueueDeclaration, QueueRecord, Topology},
         virtual_host::VirtualHost,
     },
     model::{ConnectionId, LogPosition, Moment, NodeNumber, QueueId, Refusal, VirtualHostName},
@@ -16,6 +16,9 @@ use crate::{
 
 /// So often is decided again before it is given up.
 pub(super) const ATTEMPTS: usize = 100;
+
+/// A queue that is new gets its number only then: numbers are not to run out.
+const NONE: QueueId = QueueId(0);
 
 impl Broker {
     /// Does what was put off ([`crate::broker::Agreement::later`]), one or several jobs. Blocks its
@@ -92,19 +95,15 @@ impl Broker {
     ) -> Result<(Arc<QueueRecord>, Counts), Refusal> {
         for _ in 0..ATTEMPTS {
             let nodes = cluster.agreement.nodes();
-            let record = self.agree_on_change(cluster, (home, by), |topology| {
-                match topology.declare_queue(declaration, QueueId(0))? {
-                    Declared::Present(record) => Ok((record, Vec::new())),
-                    Declared::New(record) => {
-                        may_be_new.clone()?;
-                        let id = self.next_queue_id();
-                        let placement = topology.place(&record, &nodes, self.draw());
-                        let record = QueueRecord { id, placement, ..QueueRecord::clone(&record) };
-                        let record = Arc::new(record);
-                        Ok((Arc::clone(&record), vec![Change::QueueDeclared(record)]))
-                    }
+            let decide = |topology: &Topology| match topology.declare_queue(declaration, NONE)? {
+                Declared::Present(record) => Ok((record, Vec::new())),
+                Declared::New(record) => {
+                    may_be_new.clone()?;
+                    let record = self.placed(&record, topology, &nodes);
+                    Ok((Arc::clone(&record), vec![Change::QueueDeclared(record)]))
                 }
-            })?;
+            };
+            let record = self.agree_on_change(cluster, (home, by), decide)?;
             if !self.is_home_of(&record) {
                 let Some(remote) = self.remote(record.id) else { continue };
                 let counts = self.counts_far(&remote, true, now)?;
@@ -175,6 +174,12 @@ impl Broker {
         if let Some(cluster) = &self.cluster {
             cluster.agreement.later(Job::RemoveQueue { home: home.name.clone(), id });
         }
+    }
+
+    /// The record of a new queue with its number and its place.
+    fn placed(&self, record: &QueueRecord, topology: &Topology, nodes: &Nodes) -> Arc<QueueRecord> {
+        let placement = topology.place(record, nodes, self.draw());
+        Arc::new(QueueRecord { id: self.next_queue_id(), placement, ..record.clone() })
     }
 
     fn number_annexes(&self, change: &mut Change) {

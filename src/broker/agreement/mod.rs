@@ -69,7 +69,7 @@ impl Broker {
 
     /// The number of this node; 0 without a cluster.
     pub fn node(&self) -> NodeNumber {
-        self.cluster.as_ref().map_or(NodeNumber::default(), |cluster| cluster.node)
+        self.cluster.as_ref().map(|cluster| cluster.node).unwrap_or_default()
     }
 
     /// Everything that was agreed on up to this index has been applied here.
@@ -89,7 +89,8 @@ impl Broker {
                 Mark::Numbers(node) => drop(marks.numbers.insert(*node, *number)),
             }
         }
-        let last = marks.numbers.get(&cluster.node).copied().unwrap_or(cluster.node.base());
+        let last = marks.numbers.get(&cluster.node).copied();
+        let last = last.unwrap_or_else(|| cluster.node.base());
         self.begin_queues_above(QueueId(last + GIVEN_AWAY));
         *cluster.marks() = marks;
     }

@@ -13,6 +13,7 @@ use crate::{
         facts::{Fact, Key},
         ports::Agreed,
         topology::Change,
+        virtual_host::VirtualHost,
     },
     model::{
         ConnectionId, FieldValue, LogPosition, Refusal, ShortString, VirtualHostName,
@@ -55,13 +56,7 @@ impl Broker {
     ) -> LogPosition {
         for _ in 0..ATTEMPTS {
             if let Some(home) = self.virtual_host(name) {
-                let by = ConnectionId::default();
-                let described = self.agree_on_change(cluster, (&home, by), |topology| {
-                    let is_other = topology.options() != options;
-                    let change = is_other.then(|| Change::Described(Arc::clone(options)));
-                    Ok(((), change.into_iter().collect()))
-                });
-                match described {
+                match self.agree_on_options(cluster, &home, options) {
                     Ok(()) => return LogPosition::default(),
                     // It has just been deleted.
                     Err(Refusal::VirtualHostNotFound(_)) => continue,
@@ -72,7 +67,7 @@ impl Broker {
             let fact = Fact::VirtualHost(name.clone(), Arc::clone(options));
             let made = self.agree_on_entries(cluster, || {
                 is_new = self.virtual_host(name).is_none();
-                let entry = is_new.then(|| Registration::Put(fact.clone()));
+                let entry = is_new.then(|| Registration::Put(Box::new(fact.clone())));
                 Ok::<_, Infallible>(entry.into_iter().collect())
             });
             if is_new {
@@ -82,6 +77,19 @@ impl Broker {
         LogPosition::NEVER
     }
 
+    fn agree_on_options(
+        &self,
+        cluster: &Cluster,
+        home: &VirtualHost,
+        options: &Arc<VirtualHostOptions>,
+    ) -> Result<(), Refusal> {
+        self.agree_on_change(cluster, (home, ConnectionId::default()), |topology| {
+            let is_other = topology.options() != options;
+            let change = is_other.then(|| Change::Described(Arc::clone(options)));
+            Ok(((), change.into_iter().collect()))
+        })
+    }
+
     /// Keeps a global parameter.
     pub(in crate::broker) fn agree_on_parameter(
         &self,
@@ -89,7 +97,7 @@ impl Broker {
         name: ShortString,
         value: FieldValue,
     ) -> LogPosition {
-        let entry = Registration::Put(Fact::GlobalParameter(name, value));
+        let entry = Registration::Put(Box::new(Fact::GlobalParameter(name, value)));
         let decide = || Ok::<_, Infallible>(vec![entry.clone()]);
         self.agree_on_entries(cluster, decide).unwrap_or_default()
     }
@@ -119,7 +127,7 @@ impl Broker {
     ) -> LogPosition {
         let decide = || {
             let entries = facts.iter().filter(|_| self.is_blank()).cloned();
-            Ok::<_, Infallible>(entries.map(Registration::Put).collect())
+            Ok::<_, Infallible>(entries.map(|fact| Registration::Put(Box::new(fact))).collect())
         };
         self.agree_on_entries(cluster, decide).unwrap_or_default()
     }

@@ -55,8 +55,7 @@ impl Broker {
         cluster.marks().index = index;
         let agreed = rebuilt.agreed();
         let Rebuilt { topologies, others, .. } = rebuilt;
-        let gone: Vec<_> = self.homes().into_iter().collect();
-        let gone = gone.into_iter().filter(|home| !topologies.contains_key(&home.name));
+        let gone = self.homes().into_iter().filter(|home| !topologies.contains_key(&home.name));
         gone.for_each(|home| self.end_home(&home, now));
         for (name, topology) in topologies {
             let index = agreed.get(&name).copied().unwrap_or_default();
@@ -72,7 +71,7 @@ impl Broker {
         facts.extend(parameters.map(|(name, value)| Fact::GlobalParameter(name, value)));
         for home in self.homes() {
             facts.extend(home.topology().facts());
-            facts.push(Fact::Mark(Mark::Home(home.name.clone()), home.agreed()));
+            facts.extend(reached(Mark::Home(home.name.clone()), home.agreed()));
         }
         facts.extend(self.cluster.iter().flat_map(Cluster::registered_marks));
         facts.iter().map(|fact| (fact.key().octets().into(), fact.value().into())).collect()
@@ -155,8 +154,13 @@ impl Cluster {
         let marks = self.marks();
         let numbers = marks.numbers.iter();
         let numbers = numbers.map(|(node, number)| Fact::Mark(Mark::Numbers(*node), *number));
-        numbers.chain([Fact::Mark(Mark::Registry, marks.registry)]).collect()
+        numbers.chain(reached(Mark::Registry, marks.registry)).collect()
     }
+}
+
+/// Before anything was agreed on, nothing says so.
+fn reached(mark: Mark, index: u64) -> Option<Fact> {
+    (index > 0).then(|| Fact::Mark(mark, index))
 }
 
 fn decode(state: &[u8]) -> Result<Octets, Unreadable> {

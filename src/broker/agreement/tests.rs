@@ -86,8 +86,8 @@ impl Member {
     /// What came of the last command.
     fn catch_up(&self, commands: &[Vec<u8>]) -> Agreed {
         let mut came = Agreed::Void;
-        for index in self.broker.agreed_index() as usize..commands.len() {
-            let command = &commands[index];
+        let applied = self.broker.agreed_index() as usize;
+        for (index, command) in commands.iter().enumerate().skip(applied) {
             came = self.broker.apply_agreed(index as u64 + 1, command, NOW).expect("well-formed");
         }
         came
@@ -108,7 +108,11 @@ impl Group {
 
     /// A new node, which nobody knows yet.
     fn member(self: &Arc<Self>, number: u32) -> Member {
-        let ledger = Arc::new(Ledger::default());
+        self.member_with(number, Ledger::default())
+    }
+
+    fn member_with(self: &Arc<Self>, number: u32, ledger: Ledger) -> Member {
+        let ledger = Arc::new(ledger);
         let journal: Arc<dyn Journal> = Arc::<Ledger>::clone(&ledger);
         let node = NodeNumber(number);
         let way = Arc::new(Way { group: Arc::clone(self), node });
@@ -118,9 +122,10 @@ impl Group {
 
     /// What comes up after a node has gone.
     fn restarted(self: &Arc<Self>, member: &Member) -> Member {
-        let heir = self.member(member.broker.node().0);
+        let facts = member.ledger.facts();
         let mut restoring = Restoring::new();
-        member.ledger.facts().iter().for_each(|(key, value)| restoring.fact(key, value));
+        facts.iter().for_each(|(key, value)| restoring.fact(key, value));
+        let heir = self.member_with(member.broker.node().0, Ledger::inherited(facts));
         heir.broker.restore(restoring, 0, NOW).expect("well-formed facts");
         heir
     }

@@ -229,8 +229,8 @@ impl Client {
         }
     }
 
-    /// A virtual host may have been deleted and made again while all nodes agreed to a queue of this
-    /// connection's.
+    /// A virtual host may have been deleted and made again while all nodes agreed to a queue of
+    /// this connection's.
     fn home_now(&self, home: Arc<VirtualHost>) -> Arc<VirtualHost> {
         let of_cluster = self.broker.cluster.as_ref();
         of_cluster.and_then(|_| self.broker.virtual_host(&home.name)).unwrap_or(home)

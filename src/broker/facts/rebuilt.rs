@@ -103,7 +103,12 @@ impl Rebuilt {
                 self.others.push(fact);
             }
             Fact::GlobalParameter(..) => self.others.push(fact),
-            Fact::Mark(mark, number) => self.marks.push((mark, number)),
+            Fact::Mark(mark, number) => {
+                if let Mark::Home(name) = &mark {
+                    self.topology(name)?;
+                }
+                self.marks.push((mark, number));
+            }
             // All of them are taken up at once, in the end.
             Fact::Policy(home, ..) => drop(self.topology(&home)?),
         }

@@ -40,6 +40,11 @@ impl Ledger {
         self.0.lock().unwrap()
     }
 
+    /// One that an earlier broker has left behind.
+    pub(in crate::broker) fn inherited(facts: BTreeMap<Bytes, Bytes>) -> Self {
+        Self(Mutex::new(Pages { facts, ..Pages::default() }))
+    }
+
     pub(in crate::broker) fn facts(&self) -> BTreeMap<Bytes, Bytes> {
         self.pages().facts.clone()
     }

@@ -409,4 +409,10 @@ mod tests {
         let text = "the store failed: j1: could not sync: input/output error";
         check(Refusal::NotKept { cause }, 541, text);
     }
+
+    #[test]
+    fn what_no_majority_agrees_to_is_an_error_inside() {
+        let text = "no majority of the cluster's nodes has agreed in time";
+        check(Refusal::NoQuorum, 541, text);
+    }
 }

@@ -52,8 +52,9 @@ fn a_cut_or_changed_command_is_an_error_or_a_command() {
 fn a_cut_or_changed_state_is_an_error_or_a_state() {
     let mut random = Random::new(7);
     let (_, state) = samples();
+    let group = Group::new();
     let install = |octets: &[u8]| {
-        let member = Group::new().member(4);
+        let member = group.member(4);
         let installed = member.broker.install_agreed(9, octets, NOW);
         if installed.is_err() {
             assert!(member.broker.is_blank() && member.ledger.facts().is_empty());

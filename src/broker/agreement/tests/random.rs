@@ -136,7 +136,7 @@ fn single() -> Arc<Broker> {
 
 #[test]
 fn nodes_together_come_to_what_a_single_one_does() {
-    for seed in 1..=6 {
+    for seed in 1..=4 {
         let group = Group::new();
         let single = single();
         let mut play = Play::new(seed, [1, 2, 3].map(|number| group.broker(number)).to_vec());
@@ -157,7 +157,7 @@ fn nodes_together_come_to_what_a_single_one_does() {
 #[test]
 fn nodes_of_which_some_are_late_come_to_the_same_and_come_up_again_as_they_were() {
     let mut voids = 0;
-    for seed in 1..=6 {
+    for seed in 1..=3 {
         let group = Group::new();
         let mut play = Play::new(seed, [1, 2, 3].map(|number| group.broker(number)).to_vec());
         for round in 0..40 {
@@ -177,12 +177,12 @@ fn nodes_of_which_some_are_late_come_to_the_same_and_come_up_again_as_they_were(
         }
         voids += group.log().voids;
     }
-    assert!(voids > 10, "only {voids} decisions were void");
+    assert!(voids > 5, "only {voids} decisions were void");
 }
 
 #[test]
 fn a_state_makes_a_new_node_and_an_old_one_what_the_others_are() {
-    for seed in 1..=6 {
+    for seed in 1..=3 {
         let group = Group::new();
         let mut play = Play::new(seed, [1, 2, 1].map(|number| group.broker(number)).to_vec());
         for round in 0..10 {
