@@ -54,3 +54,50 @@ fn a_cluster_keeps_what_it_has_acknowledged() {
     }
     println!("{total:?}");
 }
+
+/// Breaks a rule on purpose, and lives until somebody notices.
+fn is_noticed(broken: Broken) {
+    let start = super::random::seed();
+    let notices = |number: &u64| {
+        let seed = start.wrapping_add(*number);
+        panic::catch_unwind(AssertUnwindSafe(|| live(seed, Some(broken)))).is_err()
+    };
+    let lives = (0..ENOUGH).find(notices);
+    println!("{broken:?} was noticed after {lives:?} lives");
+    assert!(lives.is_some(), "{broken:?} went unnoticed");
+}
+
+#[test]
+fn messages_that_are_glued_together_are_noticed() {
+    is_noticed(Broken::GlueMessages);
+}
+
+#[test]
+fn calling_written_what_is_not_is_noticed() {
+    is_noticed(Broken::DeclareEarly);
+}
+
+#[test]
+fn promising_before_writing_is_noticed() {
+    is_noticed(Broken::SendEarly);
+}
+
+#[test]
+fn applying_a_snapshot_before_writing_it_is_noticed() {
+    is_noticed(Broken::ApplyEarly);
+}
+
+#[test]
+fn snapshots_for_somebody_else_are_noticed() {
+    is_noticed(Broken::KeepSnapshot);
+}
+
+#[test]
+fn believing_in_a_leader_that_is_down_is_noticed() {
+    is_noticed(Broken::KeepLease);
+}
+
+#[test]
+fn leading_without_being_a_member_is_noticed() {
+    is_noticed(Broken::RemoveSelf);
+}

@@ -1,5 +1,7 @@
 //! What becomes of entries: into the log when they are ready, to the driver when they are committed.
 
+use std::collections::BTreeMap;
+
 use raft::{
     StateRole,
     eraftpb::{Entry, EntryType, Snapshot as RaftSnapshot},
@@ -24,8 +26,8 @@ impl Replica {
         self.members = members.clone();
         self.members_since = metadata.index;
         self.applied = metadata.index;
-        while let Some(old) = self.proposals.pop_front_if(|old| old.index <= metadata.index) {
-            desk.event(Event::Unknown { group: self.group, ticket: old.ticket });
+        for (_, ticket) in self.past_proposals(metadata.index) {
+            desk.event(Event::Unknown { group: self.group, ticket });
         }
         let snapshot = Snapshot {
             index: Index(metadata.index),
@@ -90,14 +92,23 @@ impl Replica {
     /// place of is lost.
     fn ticket_of(&mut self, entry: &Entry, desk: &mut Desk) -> Option<Ticket> {
         let mut found = None;
-        while let Some(past) = self.proposals.pop_front_if(|past| past.index <= entry.index) {
-            if (past.index, past.term) == (entry.index, entry.term) {
-                found = Some(past.ticket);
+        for (place, ticket) in self.past_proposals(entry.index) {
+            if place == (entry.index, entry.term) {
+                found = Some(ticket);
             } else {
-                desk.event(Event::Lost { group: self.group, ticket: past.ticket });
+                desk.event(Event::Lost { group: self.group, ticket });
             }
         }
         found
+    }
+
+    /// Takes out the proposals up to this index. Those of a later term may be at earlier places.
+    fn past_proposals(&mut self, index: u64) -> BTreeMap<(u64, u64), Ticket> {
+        if self.proposals.first_key_value().is_none_or(|((first, _), _)| *first > index) {
+            return BTreeMap::new();
+        }
+        let later = self.proposals.split_off(&(index + 1, 0));
+        std::mem::replace(&mut self.proposals, later)
     }
 
     /// A leader that the change takes its vote from stops to lead: the library does not see to it.

@@ -41,6 +41,8 @@ pub(crate) struct World {
     said: u64,
     believed_down: BTreeSet<(NodeNumber, NodeNumber)>,
     dead: Option<NodeNumber>,
+    /// Changes of members that may still come true, with those who would be members.
+    open: BTreeMap<Ticket, Vec<ReplicaId>>,
     pub(crate) tally: Tally,
 }
 
@@ -108,6 +110,7 @@ impl World {
             said: 0,
             believed_down: BTreeSet::new(),
             dead: None,
+            open: BTreeMap::new(),
             tally: Tally::default(),
         };
         world.found(&founders);
@@ -266,13 +269,14 @@ impl World {
     fn supply(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         for group in &self.groups {
-            let Some(replica) = self.placed.get(&(*group, node.number)) else { continue };
-            if node.replicas.get(group) == Some(replica) {
+            let placed = self.placed.get(&(*group, node.number));
+            if node.replicas.get(group) == placed {
                 continue;
             }
             if node.replicas.contains_key(group) {
                 node.destroy(*group);
             }
+            let Some(replica) = placed else { continue };
             let founder = self.founders.contains(replica);
             let members = if founder { self.first.clone() } else { Members::default() };
             node.create(*group, *replica, &members);
@@ -321,14 +325,13 @@ impl World {
         let voters = self.around.judge.members(group).voters.clone();
         let to = voters[self.around.random.below(voters.len())];
         self.tally.transfers += 1;
-        self.tell_leader(group, &Input::Transfer { group, to });
+        self.tell_leader(group, Input::Transfer { group, to });
     }
 
-    fn tell_leader(&mut self, group: GroupId, input: &Input) {
-        for place in 0..self.nodes.len() {
-            if self.nodes[place].led.contains_key(&group) {
-                self.give(self.nodes[place].number, input.clone());
-            }
+    fn tell_leader(&mut self, group: GroupId, input: Input) {
+        let leader = self.nodes.iter().find(|node| node.led.contains_key(&group));
+        if let Some(leader) = leader.map(|node| node.number) {
+            self.give(leader, input);
         }
     }
 
@@ -353,7 +356,8 @@ impl World {
         self.tally.changes += 1;
         let ticket = Ticket(CHANGES | self.tickets);
         let (voters, learners) = members;
-        self.tell_leader(group, &Input::ChangeMembers { group, voters, learners, ticket });
+        self.open.insert(ticket, voters.iter().chain(&learners).copied().collect());
+        self.tell_leader(group, Input::ChangeMembers { group, voters, learners, ticket });
     }
 
     fn place(&mut self, group: GroupId, place: usize) -> ReplicaId {
@@ -406,20 +410,16 @@ impl World {
         }
     }
 
-    /// Destroys replicas that are members no more. Their nodes may get others.
+    /// Destroys replicas that are members no more, and that no change under way can bring back.
+    /// Their nodes may get others.
     fn retire(&mut self, group: GroupId) {
-        let members = self.around.judge.members(group);
-        if members.is_joint() {
-            return;
-        }
-        let members = members.clone();
-        for node in &mut self.nodes {
+        let members = self.around.judge.members(group).clone();
+        let judge = &self.around.judge;
+        self.open.retain(|ticket, _| !judge.is_over(*ticket));
+        for node in self.nodes.iter_mut().filter(|node| node.host.is_some()) {
             let Some(replica) = self.placed.get(&(group, node.number)).copied() else { continue };
-            let was = node.states.get(&group).is_some_and(|state| state.members.contains(replica));
-            if node.host.is_some()
-                && !members.contains(replica)
-                && (was || self.founders.contains(&replica))
-            {
+            let awaited = self.open.values().any(|replicas| replicas.contains(&replica));
+            if !members.is_joint() && !members.contains(replica) && !awaited {
                 node.destroy(group);
                 self.placed.remove(&(group, node.number));
             }
@@ -435,14 +435,26 @@ impl World {
                 self.restart(place);
             }
         }
-        for (by, about) in std::mem::take(&mut self.believed_down) {
-            if Some(about) != self.dead {
-                self.verdict(by, Input::NodeUp(about));
-            }
-        }
+        self.correct_verdicts();
         if let Some(dead) = self.dead {
             self.nodes[dead.0 as usize - 1].crash(&mut self.around.random);
             self.tell_others(dead, &[Input::NodeDown(dead)]);
+        }
+    }
+
+    /// Detectors that were wrong find out.
+    fn correct_verdicts(&mut self) {
+        let wrong: Vec<_> =
+            self.believed_down.iter().copied().filter(|(_, about)| self.is_live(*about)).collect();
+        for (by, about) in wrong {
+            self.hear_verdict(by, Input::NodeUp(about));
+        }
+        let Some(dead) = self.dead else { return };
+        let numbers: Vec<_> = self.nodes.iter().map(|node| node.number).collect();
+        for by in numbers.into_iter().filter(|by| *by != dead) {
+            if !self.believed_down.contains(&(by, dead)) {
+                self.hear_verdict(by, Input::NodeDown(dead));
+            }
         }
     }
 
@@ -457,9 +469,17 @@ impl World {
         (self.around.random.chance(2) && spare).then_some(node)
     }
 
-    fn verdict(&mut self, to: NodeNumber, input: Input) {
-        self.said += 1;
-        self.verdicts.insert((self.around.now, self.said), (to, input));
+    /// Brings the dead node back when a change that was under way has made it necessary.
+    fn revive(&mut self) {
+        let Some(dead) = self.dead else { return };
+        let needed = |group: &GroupId| {
+            let members = self.around.judge.members(*group);
+            members.is_joint() || !members.have_quorum(|voter| voter.node() != dead)
+        };
+        if self.groups.iter().any(needed) {
+            self.dead = None;
+            self.restart(dead.0 as usize - 1);
+        }
     }
 
     /// With nothing going wrong any more, all members must come to agree, take one more proposal,
@@ -471,18 +491,23 @@ impl World {
         while self.around.now < until {
             self.pass(Duration::from_millis(40));
             round += 1;
+            self.correct_verdicts();
             for place in 0..self.nodes.len() {
                 if round % 3 == 0 {
                     self.compare(place);
                 }
             }
             for group in self.groups.clone() {
-                self.retire(group);
+                if self.groups.iter().all(|group| self.is_settled(*group, &last)) {
+                    self.open.clear();
+                    self.retire(group);
+                }
                 self.propose_last(group, &mut last);
             }
             if self.is_at_rest(&last) {
                 return;
             }
+            self.revive();
         }
         panic!("does not come to rest: {}", self.unrest(&last));
     }
@@ -503,20 +528,24 @@ impl World {
     }
 
     fn is_at_rest(&self, last: &BTreeMap<GroupId, Ticket>) -> bool {
-        let settled = |group: &GroupId| {
-            let members = self.around.judge.members(*group);
-            let end = self.around.judge.end(*group);
-            let acknowledged =
-                last.get(group).is_some_and(|ticket| self.around.judge.is_acknowledged(*ticket));
-            acknowledged
-                && !members.is_joint()
-                && members.all().filter(|it| Some(it.node()) != self.dead).all(|member| {
-                    let node = &self.nodes[member.node().0 as usize - 1];
-                    node.states.get(group).is_some_and(|state| state.applied == end)
-                })
-        };
         let awake = |node: &Node| node.host.as_ref().is_some_and(|host| host.awake() > 0);
+        let settled = |group: &GroupId| self.is_settled(*group, last);
         self.groups.iter().all(settled) && !self.nodes.iter().any(awake)
+    }
+
+    /// Whether all members have applied everything, and with it the last proposal.
+    fn is_settled(&self, group: GroupId, last: &BTreeMap<GroupId, Ticket>) -> bool {
+        let members = self.around.judge.members(group);
+        let end = self.around.judge.end(group);
+        let acknowledged = |ticket: &Ticket| self.around.judge.is_acknowledged(*ticket);
+        let has_all = |member: ReplicaId| {
+            let node = &self.nodes[member.node().0 as usize - 1];
+            let applied = node.states.get(&group).map(|state| state.applied);
+            applied == Some(end) || Some(node.number) == self.dead
+        };
+        last.get(&group).is_some_and(acknowledged)
+            && !members.is_joint()
+            && members.all().all(has_all)
     }
 
     fn unrest(&self, last: &BTreeMap<GroupId, Ticket>) -> String {
