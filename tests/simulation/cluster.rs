@@ -4,6 +4,7 @@ mod disk;
 mod judge;
 mod network;
 mod node;
+mod scale;
 mod world;
 
 use std::{

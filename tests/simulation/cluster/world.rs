@@ -469,14 +469,16 @@ impl World {
         (self.around.random.chance(2) && spare).then_some(node)
     }
 
-    /// Brings the dead node back when a change that was under way has made it necessary.
+    /// Brings the dead node back when somebody needs it: a change that was under way may have made
+    /// it necessary, and a member may not know of one that has made it dispensable.
     fn revive(&mut self) {
         let Some(dead) = self.dead else { return };
-        let needed = |group: &GroupId| {
-            let members = self.around.judge.members(*group);
-            members.is_joint() || !members.have_quorum(|voter| voter.node() != dead)
+        let spares = |members: &Members| {
+            !members.is_joint() && members.have_quorum(|voter| voter.node() != dead)
         };
-        if self.groups.iter().any(needed) {
+        let states = self.nodes.iter().flat_map(|node| node.states.values());
+        let known = self.groups.iter().map(|group| self.around.judge.members(*group));
+        if !states.map(|state| &state.members).chain(known).all(spares) {
             self.dead = None;
             self.restart(dead.0 as usize - 1);
         }
