@@ -28,7 +28,8 @@ pub struct HardState {
     pub term: Term,
     /// Who got this replica's vote in the term; zero for nobody.
     pub vote: ReplicaId,
-    /// The last entry that was known to be committed; it may lag behind what has been applied.
+    /// An entry up to which the log was known to be committed. It may lag behind what has been
+    /// applied, and be ahead of a log whose end was not written.
     pub commit: Index,
 }
 

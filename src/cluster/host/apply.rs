@@ -40,24 +40,28 @@ impl Replica {
         Some(metadata.index)
     }
 
+    /// Writes the term, the vote and the new entries, as far as they are new.
+    ///
+    /// How far the log is committed could be learned again, but for one thing: with a change of
+    /// members, that the change before it is committed must be on disk. Otherwise a replica that
+    /// starts again might campaign among the members before both, who need not know each other's
+    /// successors.
     pub(super) fn append(&mut self, entries: &[Entry], desk: &mut Desk) {
+        let state = HardState::from_raft(&self.raft.raft.hard_state());
+        let changes = entries.iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal);
+        if self.kept != (state.term, state.vote) {
+            self.kept = (state.term, state.vote);
+            self.last_write = desk.write(self.group, Record::HardState(state));
+            self.term_write = self.last_write;
+        } else if changes {
+            self.last_write = desk.write(self.group, Record::HardState(state));
+        }
         if entries.is_empty() {
             return;
         }
         self.raft.mut_store().append(entries);
         let record = Record::Append(entries.iter().map(LogEntry::from_raft).collect());
         self.last_write = desk.write(self.group, record);
-    }
-
-    /// Writes the term and the vote if they are new; how far the log is committed can be learned
-    /// again.
-    pub(super) fn keep(&mut self, state: HardState, desk: &mut Desk) {
-        if self.kept == (state.term, state.vote) {
-            return;
-        }
-        self.kept = (state.term, state.vote);
-        self.last_write = desk.write(self.group, Record::HardState(state));
-        self.term_write = self.last_write;
     }
 
     /// Hands out committed entries, in order.

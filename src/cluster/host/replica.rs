@@ -194,9 +194,6 @@ impl Replica {
         let number = ready.number();
         let installed = self.install(ready.snapshot(), desk);
         self.append(&ready.take_entries(), desk);
-        if let Some(state) = ready.hs() {
-            self.keep(HardState::from_raft(state), desk);
-        }
         let mut messages = ready.take_messages();
         let waiting = ready.take_persisted_messages();
         let committed = ready.take_committed_entries();
