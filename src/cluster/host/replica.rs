@@ -249,7 +249,5 @@ fn hardened(state: HardState, last: (Index, Term), applied: Index) -> HardState 
 }
 
 fn normal(payload: &Bytes) -> Entry {
-    let mut entry = Entry::default();
-    entry.data = payload.clone();
-    entry
+    Entry { data: payload.clone(), ..Entry::default() }
 }
