@@ -10,6 +10,7 @@ mod world;
 use std::{
     env,
     panic::{self, AssertUnwindSafe},
+    thread,
 };
 
 use leveret::cluster::host::Broken;
@@ -40,8 +41,22 @@ fn live(seed: u64, broken: Option<Broken>) -> (u64, Tally) {
 #[test]
 fn a_cluster_keeps_what_it_has_acknowledged() {
     let start = super::random::seed();
+    let workers = thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let total = thread::scope(|scope| {
+        let lives = |worker| move || live_all(start, (worker..runs()).step_by(workers as usize));
+        let workers: Vec<_> = (0..workers).map(|worker| scope.spawn(lives(worker))).collect();
+        let mut total = Tally::default();
+        for worker in workers {
+            total.add(&worker.join().expect("a seed that was printed"));
+        }
+        total
+    });
+    println!("{total:?}");
+}
+
+fn live_all(start: u64, numbers: impl Iterator<Item = u64>) -> Tally {
     let mut total = Tally::default();
-    for number in 0..runs() {
+    for number in numbers {
         let seed = start.wrapping_add(number);
         let life = panic::catch_unwind(AssertUnwindSafe(|| live(seed, None)));
         let (trace, tally) = life.unwrap_or_else(|fault| {
@@ -53,7 +68,7 @@ fn a_cluster_keeps_what_it_has_acknowledged() {
         }
         total.add(&tally);
     }
-    println!("{total:?}");
+    total
 }
 
 /// Breaks a rule on purpose, and lives until somebody notices.

@@ -1,4 +1,4 @@
-//! What becomes of entries: into the log when they are ready, to the driver when they are committed.
+//! What becomes of entries: into the log when ready, to the driver when committed.
 
 use std::collections::BTreeMap;
 

@@ -137,6 +137,11 @@ impl Host {
         self.replicas.get(&group).map_or(0, |replica| replica.raft.store().octets())
     }
 
+    /// The replicas, by group.
+    pub fn replicas(&self) -> impl Iterator<Item = (GroupId, ReplicaId)> {
+        self.replicas.iter().map(|(group, replica)| (*group, replica.id))
+    }
+
     /// The members of the group as of the last entry that was handed out.
     pub fn members(&self, group: GroupId) -> Option<&Members> {
         self.replicas.get(&group).map(|replica| &replica.members)

@@ -1,4 +1,4 @@
-//! Many groups on a few nodes: at rest they cost nothing, and when a node dies they soon have leaders.
+//! Many groups on a few nodes: they cost nothing at rest, and soon have leaders when a node dies.
 
 use std::{collections::BTreeMap, time::Duration};
 

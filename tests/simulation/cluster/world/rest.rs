@@ -157,7 +157,8 @@ fn view(node: &Node, group: GroupId) -> String {
     let (replica, leader) = (node.replicas.get(&group), host.leader(group));
     let (position, awake) = (host.position(group), host.awake());
     format!(
-        "\n  node {}: {replica:?} applied {applied:?} leader {leader:?} at {position:?}, {awake} awake",
+        "\n  node {}: {replica:?} applied {applied:?} leader {leader:?} \
+         at {position:?}, {awake} awake",
         node.number
     )
 }
