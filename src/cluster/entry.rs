@@ -28,7 +28,8 @@ pub struct HardState {
     pub term: Term,
     /// Who got this replica's vote in the term; zero for nobody.
     pub vote: ReplicaId,
-    /// The last entry that was known to be committed; it may lag behind what has been applied.
+    /// An entry up to which the log was known to be committed. It may lag behind what has been
+    /// applied, and be ahead of a log whose end was not written.
     pub commit: Index,
 }
 
@@ -46,9 +47,7 @@ impl LogEntry {
     }
 
     pub(super) fn into_raft(self) -> Entry {
-        let mut entry = Entry::default();
-        entry.index = self.index.0;
-        entry.term = self.term.0;
+        let mut entry = Entry { index: self.index.0, term: self.term.0, ..Entry::default() };
         match self.content {
             LogContent::Payload(payload) => entry.data = payload,
             LogContent::Change(change) => {
@@ -66,10 +65,11 @@ impl HardState {
     }
 
     pub(super) fn to_raft(self) -> raft::eraftpb::HardState {
-        let mut state = raft::eraftpb::HardState::default();
-        state.term = self.term.0;
-        state.vote = self.vote.0;
-        state.commit = self.commit.0;
-        state
+        raft::eraftpb::HardState {
+            term: self.term.0,
+            vote: self.vote.0,
+            commit: self.commit.0,
+            ..Default::default()
+        }
     }
 }

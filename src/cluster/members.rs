@@ -90,13 +90,14 @@ impl Members {
     /// A change is always left by itself, so the raft's switch for that follows from the rest.
     pub(super) fn to_raft(&self) -> ConfState {
         let list = |replicas: &[ReplicaId]| replicas.iter().map(|replica| replica.0).collect();
-        let mut state = ConfState::default();
-        state.voters = list(&self.voters);
-        state.learners = list(&self.learners);
-        state.voters_outgoing = list(&self.outgoing);
-        state.learners_next = list(&self.learners_next);
-        state.auto_leave = self.is_joint();
-        state
+        ConfState {
+            voters: list(&self.voters),
+            learners: list(&self.learners),
+            voters_outgoing: list(&self.outgoing),
+            learners_next: list(&self.learners_next),
+            auto_leave: self.is_joint(),
+            ..ConfState::default()
+        }
     }
 }
 
@@ -159,8 +160,7 @@ impl Change {
     pub(super) fn to_raft(&self) -> ConfChangeV2 {
         let mut change = ConfChangeV2::default();
         let singles = self.0.iter().map(|(step, replica)| {
-            let mut single = ConfChangeSingle::default();
-            single.node_id = replica.0;
+            let mut single = ConfChangeSingle { node_id: replica.0, ..Default::default() };
             single.set_change_type(match step {
                 Step::Vote => ConfChangeType::AddNode,
                 Step::Learn => ConfChangeType::AddLearnerNode,

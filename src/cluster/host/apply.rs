@@ -1,4 +1,6 @@
-//! What becomes of entries: into the log when they are ready, to the driver when they are committed.
+//! What becomes of entries: into the log when ready, to the driver when committed.
+
+use std::collections::BTreeMap;
 
 use raft::{
     StateRole,
@@ -24,8 +26,8 @@ impl Replica {
         self.members = members.clone();
         self.members_since = metadata.index;
         self.applied = metadata.index;
-        while let Some(old) = self.proposals.pop_front_if(|old| old.index <= metadata.index) {
-            desk.event(Event::Unknown { group: self.group, ticket: old.ticket });
+        for (_, ticket) in self.past_proposals(metadata.index) {
+            desk.event(Event::Unknown { group: self.group, ticket });
         }
         let snapshot = Snapshot {
             index: Index(metadata.index),
@@ -38,24 +40,28 @@ impl Replica {
         Some(metadata.index)
     }
 
+    /// Writes the term, the vote and the new entries, as far as they are new.
+    ///
+    /// How far the log is committed could be learned again, but for one thing: with a change of
+    /// members, that the change before it is committed must be on disk. Otherwise a replica that
+    /// starts again might campaign among the members before both, who need not know each other's
+    /// successors.
     pub(super) fn append(&mut self, entries: &[Entry], desk: &mut Desk) {
+        let state = HardState::from_raft(&self.raft.raft.hard_state());
+        let changes = entries.iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal);
+        if self.kept != (state.term, state.vote) {
+            self.kept = (state.term, state.vote);
+            self.last_write = desk.write(self.group, Record::HardState(state));
+            self.term_write = self.last_write;
+        } else if changes {
+            self.last_write = desk.write(self.group, Record::HardState(state));
+        }
         if entries.is_empty() {
             return;
         }
         self.raft.mut_store().append(entries);
         let record = Record::Append(entries.iter().map(LogEntry::from_raft).collect());
         self.last_write = desk.write(self.group, record);
-    }
-
-    /// Writes the term and the vote if they are new; how far the log is committed can be learned
-    /// again.
-    pub(super) fn keep(&mut self, state: HardState, desk: &mut Desk) {
-        if self.kept == (state.term, state.vote) {
-            return;
-        }
-        self.kept = (state.term, state.vote);
-        self.last_write = desk.write(self.group, Record::HardState(state));
-        self.term_write = self.last_write;
     }
 
     /// Hands out committed entries, in order.
@@ -90,14 +96,23 @@ impl Replica {
     /// place of is lost.
     fn ticket_of(&mut self, entry: &Entry, desk: &mut Desk) -> Option<Ticket> {
         let mut found = None;
-        while let Some(past) = self.proposals.pop_front_if(|past| past.index <= entry.index) {
-            if (past.index, past.term) == (entry.index, entry.term) {
-                found = Some(past.ticket);
+        for (place, ticket) in self.past_proposals(entry.index) {
+            if place == (entry.index, entry.term) {
+                found = Some(ticket);
             } else {
-                desk.event(Event::Lost { group: self.group, ticket: past.ticket });
+                desk.event(Event::Lost { group: self.group, ticket });
             }
         }
         found
+    }
+
+    /// Takes out the proposals up to this index. Those of a later term may be at earlier places.
+    fn past_proposals(&mut self, index: u64) -> BTreeMap<(u64, u64), Ticket> {
+        if self.proposals.first_key_value().is_none_or(|((first, _), _)| *first > index) {
+            return BTreeMap::new();
+        }
+        let later = self.proposals.split_off(&(index + 1, 0));
+        std::mem::replace(&mut self.proposals, later)
     }
 
     /// A leader that the change takes its vote from stops to lead: the library does not see to it.

@@ -6,7 +6,7 @@ use raft::{
 };
 
 use super::{
-    super::{GroupMessage, message::Body},
+    super::{GroupMessage, ReplicaId, message::Body},
     desk::Down,
     replica::Replica,
 };
@@ -31,11 +31,11 @@ impl Replica {
                 }
                 Heard::Taken
             }
-            Body::Raft(message) => self.step(*message),
+            Body::Raft(message) => self.step(*message, down),
         }
     }
 
-    fn step(&mut self, message: Message) -> Heard {
+    fn step(&mut self, message: Message, down: &Down) -> Heard {
         let raft = &self.raft.raft;
         let kind = message.get_msg_type();
         let current = message.term >= raft.term;
@@ -50,11 +50,12 @@ impl Replica {
             return Heard::Taken;
         }
         let asks = self.asks_for_votes(&message);
-        if asks && raft.state == StateRole::Follower && raft.leader_id == message.from {
+        let from = ReplicaId(message.from);
+        let gone = |leader: ReplicaId| leader == from || self.is_down(leader.node(), down);
+        if asks && raft.state == StateRole::Follower && self.leader().is_some_and(gone) {
             let term = raft.term;
             self.raft.raft.become_follower(term, raft::INVALID_ID);
         }
-        let from = super::super::ReplicaId(message.from);
         // An answer of a replica that is no member, which one need not hear.
         let _refused = self.raft.step(message);
         if asks && self.leads() {

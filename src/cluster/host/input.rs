@@ -15,13 +15,19 @@ pub enum Input {
     /// Something for the group's log. It comes back as [`super::Event::Committed`] with the ticket,
     /// or the ticket alone comes back. Proposals of one turn for one group travel together.
     Propose { group: GroupId, payload: Bytes, ticket: Ticket },
-    /// The group should have these members, and no others. Asked of a replica that does not lead,
-    /// or while another change is under way, it is [`super::Event::Lost`]; so it is when the leader
-    /// itself must go or become a learner, but then it has begun to hand over to a voter that
-    /// stays. Whoever wants the members asks again, wherever the leader is, until they are there.
+    /// The group should have these members, and no others: one step towards them. The ticket
+    /// comes back with the first entry of a change; its members may be joint, and the host takes
+    /// the group out of that state by itself. Whoever wants the members asks again, wherever the
+    /// leader is, until they are there.
     ///
-    /// The ticket comes back with the first entry of the change; the members in it may still be
-    /// joint, and the host takes the group out of that state by itself.
+    /// A leader does not remove itself. It hands over to a voter that stays, and the ticket is
+    /// [`super::Event::Lost`]; without such a voter it first makes some, and stays beside them.
+    /// Lost is also what is asked of a replica that does not lead, while a change is under way,
+    /// and what is so already.
+    ///
+    /// A voter without the log holds up the group: let it be a learner until
+    /// [`super::Host::progress`] says that it has caught up. A replica that was removed may be
+    /// destroyed only when no change that names it can be under way, and is never named again.
     ChangeMembers {
         group: GroupId,
         voters: Vec<ReplicaId>,

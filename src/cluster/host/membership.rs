@@ -49,10 +49,7 @@ impl Replica {
         let learners: Vec<_> =
             target.learners.iter().copied().filter(|one| *one != self.id).collect();
         let change = Change::between(&self.members, &Members::new(&voters, &learners));
-        if !change.is_empty() {
-            self.propose_change(&change, None);
-        }
-        false
+        !change.is_empty() && self.propose_change(&change, Some(ticket))
     }
 
     /// The voter that stays and has most of the log.

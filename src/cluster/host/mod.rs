@@ -137,6 +137,11 @@ impl Host {
         self.replicas.get(&group).map_or(0, |replica| replica.raft.store().octets())
     }
 
+    /// The replicas, by group.
+    pub fn replicas(&self) -> impl Iterator<Item = (GroupId, ReplicaId)> {
+        self.replicas.iter().map(|(group, replica)| (*group, replica.id))
+    }
+
     /// The members of the group as of the last entry that was handed out.
     pub fn members(&self, group: GroupId) -> Option<&Members> {
         self.replicas.get(&group).map(|replica| &replica.members)
@@ -169,13 +174,13 @@ impl Host {
     /// then, as [`Input::Believed`]: it is how a group finds out that its sleeping leader is gone
     /// although the node is not.
     pub fn beliefs(&self, node: NodeNumber) -> Vec<Belief> {
-        let led = |replica: &&Box<Replica>| {
+        let led = |replica: &&Replica| {
             replica.leader().is_some_and(|leader| leader.node() == node && leader != replica.id)
         };
-        let belief = |replica: &Box<Replica>| {
+        let belief = |replica: &Replica| {
             let (group, leader) = (replica.group, replica.leader()?);
             Some(Belief { group, leader, believer: replica.id, term: replica.term() })
         };
-        self.replicas.values().filter(led).filter_map(belief).collect()
+        self.replicas.values().map(Box::as_ref).filter(led).filter_map(belief).collect()
     }
 }

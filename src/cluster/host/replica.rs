@@ -4,7 +4,7 @@
 //! as written only when all its writes and all earlier ones are on disk; until then its messages
 //! wait, and a replica that waits does not campaign.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use raft::{
@@ -32,8 +32,8 @@ pub(super) struct Replica {
     pub(super) members_since: u64,
     /// The last entry that was handed out.
     pub(super) applied: u64,
-    /// Proposals whose end is not known, by ascending index.
-    pub(super) proposals: VecDeque<Proposal>,
+    /// Proposals whose end is not known, by index and term.
+    pub(super) proposals: BTreeMap<(u64, u64), Ticket>,
     /// Readies that are not written, the oldest first.
     pub(super) unwritten: VecDeque<Unwritten>,
     pub(super) last_write: WriteNumber,
@@ -53,12 +53,6 @@ pub(super) struct Replica {
     pub(super) attempts: u32,
     pub(super) campaigns_left: u32,
     pub(super) broken: Option<Broken>,
-}
-
-pub(super) struct Proposal {
-    pub(super) index: u64,
-    pub(super) term: u64,
-    pub(super) ticket: Ticket,
 }
 
 /// A ready whose writes are under way.
@@ -91,7 +85,7 @@ impl Replica {
             members,
             members_since: state.applied.0,
             applied: state.applied.0,
-            proposals: VecDeque::new(),
+            proposals: BTreeMap::new(),
             unwritten: VecDeque::new(),
             last_write: WriteNumber(0),
             awaited: WriteNumber(0),
@@ -159,13 +153,13 @@ impl Replica {
     }
 
     fn expect(&mut self, index: u64, ticket: Ticket) {
-        self.proposals.push_back(Proposal { index, term: self.raft.raft.term, ticket });
+        self.proposals.insert((index, self.raft.raft.term), ticket);
     }
 
     /// Forgets all proposals, whose end nobody here will see.
     pub(super) fn abandon(&mut self, desk: &mut Desk) {
-        for proposal in self.proposals.drain(..) {
-            desk.event(Event::Unknown { group: self.group, ticket: proposal.ticket });
+        for ticket in std::mem::take(&mut self.proposals).into_values() {
+            desk.event(Event::Unknown { group: self.group, ticket });
         }
     }
 
@@ -200,9 +194,6 @@ impl Replica {
         let number = ready.number();
         let installed = self.install(ready.snapshot(), desk);
         self.append(&ready.take_entries(), desk);
-        if let Some(state) = ready.hs() {
-            self.keep(HardState::from_raft(state), desk);
-        }
         let mut messages = ready.take_messages();
         let waiting = ready.take_persisted_messages();
         let committed = ready.take_committed_entries();
@@ -258,7 +249,5 @@ fn hardened(state: HardState, last: (Index, Term), applied: Index) -> HardState 
 }
 
 fn normal(payload: &Bytes) -> Entry {
-    let mut entry = Entry::default();
-    entry.data = payload.clone();
-    entry
+    Entry { data: payload.clone(), ..Entry::default() }
 }

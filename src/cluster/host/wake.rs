@@ -4,7 +4,7 @@
 //! long as that one's node is not down. A group at rest therefore costs nothing, but a follower may
 //! believe for ever in a leader that is none, unless it is told:
 //!
-//! - its leader's node is down;
+//! - its leader's node is down, which counts for as long as it is;
 //! - the replica that it takes for its leader says that it is not, or asks for votes;
 //! - the node of that replica is asked from time to time whether it leads (see `beliefs`).
 
@@ -30,7 +30,7 @@ impl Replica {
         if self.leads() {
             return self.has_work(down);
         }
-        let trusts = self.leader().is_some_and(|leader| !down.contains(&leader.node()));
+        let trusts = self.leader().is_some_and(|leader| !self.is_down(leader.node(), down));
         !trusts && self.raft.raft.promotable() && self.has_quorum_up(down)
     }
 
@@ -101,7 +101,7 @@ impl Replica {
     pub(super) fn node_down(&mut self, node: NodeNumber, down: &Down, seed: u64) -> Option<u32> {
         self.unreachable(node);
         let led = self.leader().is_some_and(|leader| leader.node() == node);
-        if !led || self.leads() || self.broken == Some(Broken::KeepLease) {
+        if !led || self.leads() || !self.is_down(node, down) {
             return None;
         }
         self.distrust(down, seed)
@@ -151,6 +151,11 @@ impl Replica {
             let body = Body::LeaderGone { term };
             desk.post(GroupMessage { group: self.group, from: self.id, to, body });
         }
+    }
+
+    /// Whether a leader on this node is given up.
+    pub(super) fn is_down(&self, node: NodeNumber, down: &Down) -> bool {
+        down.contains(&node) && self.broken != Some(Broken::KeepLease)
     }
 
     /// Whether this is a call for votes for a term to come.

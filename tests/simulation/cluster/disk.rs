@@ -1,4 +1,4 @@
-//! A node's journal: records reach the disk in order and late, and a crash takes those that did not.
+//! A node's journal: lines reach the disk in order and late, and a crash takes the others.
 
 use std::collections::{BTreeMap, VecDeque};
 

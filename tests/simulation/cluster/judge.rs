@@ -45,6 +45,7 @@ pub(crate) struct Judge {
     leaders: BTreeMap<(GroupId, Term), ReplicaId>,
     acknowledged: BTreeMap<Ticket, (GroupId, Index)>,
     lost: BTreeSet<Ticket>,
+    over: BTreeSet<Ticket>,
     trace: u64,
 }
 
@@ -83,6 +84,7 @@ impl Judge {
             assert_eq!(value, Some(ticket), "a ticket for something else");
             self.acknowledged.insert(ticket, (committed.group, committed.index));
         }
+        self.over.extend(committed.ticket);
         self.note(committed.index.0);
     }
 
@@ -97,7 +99,15 @@ impl Judge {
     }
 
     pub(crate) fn lost(&mut self, ticket: Ticket) {
-        self.lost.insert(ticket);
+        self.over.insert(ticket);
+        if is_value(ticket) {
+            self.lost.insert(ticket);
+        }
+    }
+
+    /// Whether it is known what became of the proposal.
+    pub(crate) fn is_over(&self, ticket: Ticket) -> bool {
+        self.over.contains(&ticket)
     }
 
     pub(crate) fn note(&mut self, number: u64) {
@@ -141,7 +151,7 @@ impl Judge {
 }
 
 /// Whether the ticket is that of a payload, and not of a change of members.
-pub(crate) fn is_value(ticket: Ticket) -> bool {
+fn is_value(ticket: Ticket) -> bool {
     ticket.0 < CHANGES
 }
 

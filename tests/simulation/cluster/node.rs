@@ -14,7 +14,7 @@ use leveret::{
 use super::{
     super::random::Random,
     disk::{Disk, Line},
-    judge::{Judge, Toy, is_value},
+    judge::{Judge, Toy},
     network::Network,
 };
 
@@ -195,8 +195,8 @@ impl Node {
                     self.led.insert(change.group, replica);
                 }
             }
-            Event::Lost { ticket, .. } if is_value(ticket) => around.judge.lost(ticket),
-            Event::Lost { .. } | Event::Unknown { .. } => {}
+            Event::Lost { ticket, .. } => around.judge.lost(ticket),
+            Event::Unknown { .. } => {}
             Event::Broken { group } => panic!("node {}: group {group} is broken", self.number),
         }
     }

@@ -1,5 +1,7 @@
 //! A whole cluster, driven from a seed: first everything goes wrong, then it must come to rest.
 
+mod rest;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -21,9 +23,8 @@ use super::{
     node::{Node, Surroundings},
 };
 
-/// Time between two things that go wrong, and how long it may take until nothing moves.
+/// Time between two things that go wrong.
 const ACTION: Duration = Duration::from_millis(5);
-const REST: Duration = Duration::from_secs(20);
 
 pub(crate) struct World {
     pub(crate) around: Surroundings,
@@ -41,6 +42,8 @@ pub(crate) struct World {
     said: u64,
     believed_down: BTreeSet<(NodeNumber, NodeNumber)>,
     dead: Option<NodeNumber>,
+    /// Changes of members that may still come true, with those who would be members.
+    open: BTreeMap<Ticket, Vec<ReplicaId>>,
     pub(crate) tally: Tally,
 }
 
@@ -108,6 +111,7 @@ impl World {
             said: 0,
             believed_down: BTreeSet::new(),
             dead: None,
+            open: BTreeMap::new(),
             tally: Tally::default(),
         };
         world.found(&founders);
@@ -266,13 +270,14 @@ impl World {
     fn supply(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         for group in &self.groups {
-            let Some(replica) = self.placed.get(&(*group, node.number)) else { continue };
-            if node.replicas.get(group) == Some(replica) {
+            let placed = self.placed.get(&(*group, node.number));
+            if node.replicas.get(group) == placed {
                 continue;
             }
             if node.replicas.contains_key(group) {
                 node.destroy(*group);
             }
+            let Some(replica) = placed else { continue };
             let founder = self.founders.contains(replica);
             let members = if founder { self.first.clone() } else { Members::default() };
             node.create(*group, *replica, &members);
@@ -308,11 +313,11 @@ impl World {
             2 => self.nodes.iter().for_each(|node| network.cut(node.number, one)),
             _ => {
                 let low = |node: NodeNumber| node.0 <= self.nodes.len() as u32 / 2;
-                for (from, to) in pairs(&self.nodes) {
-                    if low(from) != low(to) && from != one && to != one {
-                        network.cut(from, to);
-                    }
-                }
+                let across = |(from, to): &(NodeNumber, NodeNumber)| {
+                    low(*from) != low(*to) && *from != one && *to != one
+                };
+                let across = pairs(&self.nodes).into_iter().filter(across);
+                across.for_each(|(from, to)| network.cut(from, to));
             }
         }
     }
@@ -321,14 +326,13 @@ impl World {
         let voters = self.around.judge.members(group).voters.clone();
         let to = voters[self.around.random.below(voters.len())];
         self.tally.transfers += 1;
-        self.tell_leader(group, &Input::Transfer { group, to });
+        self.tell_leader(group, Input::Transfer { group, to });
     }
 
-    fn tell_leader(&mut self, group: GroupId, input: &Input) {
-        for place in 0..self.nodes.len() {
-            if self.nodes[place].led.contains_key(&group) {
-                self.give(self.nodes[place].number, input.clone());
-            }
+    fn tell_leader(&mut self, group: GroupId, input: Input) {
+        let leader = self.nodes.iter().find(|node| node.led.contains_key(&group));
+        if let Some(leader) = leader.map(|node| node.number) {
+            self.give(leader, input);
         }
     }
 
@@ -353,7 +357,8 @@ impl World {
         self.tally.changes += 1;
         let ticket = Ticket(CHANGES | self.tickets);
         let (voters, learners) = members;
-        self.tell_leader(group, &Input::ChangeMembers { group, voters, learners, ticket });
+        self.open.insert(ticket, voters.iter().chain(&learners).copied().collect());
+        self.tell_leader(group, Input::ChangeMembers { group, voters, learners, ticket });
     }
 
     fn place(&mut self, group: GroupId, place: usize) -> ReplicaId {
@@ -406,138 +411,20 @@ impl World {
         }
     }
 
-    /// Destroys replicas that are members no more. Their nodes may get others.
+    /// Destroys replicas that are members no more, and that no change under way can bring back.
+    /// Their nodes may get others.
     fn retire(&mut self, group: GroupId) {
-        let members = self.around.judge.members(group);
-        if members.is_joint() {
-            return;
-        }
-        let members = members.clone();
-        for node in &mut self.nodes {
+        let members = self.around.judge.members(group).clone();
+        let judge = &self.around.judge;
+        self.open.retain(|ticket, _| !judge.is_over(*ticket));
+        for node in self.nodes.iter_mut().filter(|node| node.host.is_some()) {
             let Some(replica) = self.placed.get(&(group, node.number)).copied() else { continue };
-            let was = node.states.get(&group).is_some_and(|state| state.members.contains(replica));
-            if node.host.is_some()
-                && !members.contains(replica)
-                && (was || self.founders.contains(&replica))
-            {
+            let awaited = self.open.values().any(|replicas| replicas.contains(&replica));
+            if !members.is_joint() && !members.contains(replica) && !awaited {
                 node.destroy(group);
                 self.placed.remove(&(group, node.number));
             }
         }
-    }
-
-    fn heal(&mut self) {
-        self.around.network.become_good();
-        self.around.stalls = 0;
-        self.dead = self.dispensable();
-        for place in 0..self.nodes.len() {
-            if Some(self.nodes[place].number) != self.dead {
-                self.restart(place);
-            }
-        }
-        for (by, about) in std::mem::take(&mut self.believed_down) {
-            if Some(about) != self.dead {
-                self.verdict(by, Input::NodeUp(about));
-            }
-        }
-        if let Some(dead) = self.dead {
-            self.nodes[dead.0 as usize - 1].crash(&mut self.around.random);
-            self.tell_others(dead, &[Input::NodeDown(dead)]);
-        }
-    }
-
-    /// A node without which all groups have a majority, in some worlds.
-    fn dispensable(&mut self) -> Option<NodeNumber> {
-        let node = self.nodes[self.around.random.below(self.nodes.len())].number;
-        let others = |group: &GroupId| {
-            let members = self.around.judge.members(*group);
-            !members.is_joint() && members.have_quorum(|voter| voter.node() != node)
-        };
-        let spare = self.groups.iter().all(others);
-        (self.around.random.chance(2) && spare).then_some(node)
-    }
-
-    fn verdict(&mut self, to: NodeNumber, input: Input) {
-        self.said += 1;
-        self.verdicts.insert((self.around.now, self.said), (to, input));
-    }
-
-    /// With nothing going wrong any more, all members must come to agree, take one more proposal,
-    /// and fall asleep.
-    fn rest(&mut self) {
-        let until = self.around.now + REST;
-        let mut last = BTreeMap::new();
-        let mut round = 0;
-        while self.around.now < until {
-            self.pass(Duration::from_millis(40));
-            round += 1;
-            for place in 0..self.nodes.len() {
-                if round % 3 == 0 {
-                    self.compare(place);
-                }
-            }
-            for group in self.groups.clone() {
-                self.retire(group);
-                self.propose_last(group, &mut last);
-            }
-            if self.is_at_rest(&last) {
-                return;
-            }
-        }
-        panic!("does not come to rest: {}", self.unrest(&last));
-    }
-
-    fn propose_last(&mut self, group: GroupId, last: &mut BTreeMap<GroupId, Ticket>) {
-        let pending = last.get(&group);
-        if pending.is_some_and(|ticket| self.around.judge.is_acknowledged(*ticket)) {
-            return;
-        }
-        let leader = self.nodes.iter().position(|node| node.led.contains_key(&group));
-        if let Some(place) = leader {
-            self.tickets += 1;
-            let ticket = Ticket(self.tickets);
-            let payload = Bytes::copy_from_slice(&self.tickets.to_le_bytes());
-            self.give(self.nodes[place].number, Input::Propose { group, payload, ticket });
-            last.insert(group, ticket);
-        }
-    }
-
-    fn is_at_rest(&self, last: &BTreeMap<GroupId, Ticket>) -> bool {
-        let settled = |group: &GroupId| {
-            let members = self.around.judge.members(*group);
-            let end = self.around.judge.end(*group);
-            let acknowledged =
-                last.get(group).is_some_and(|ticket| self.around.judge.is_acknowledged(*ticket));
-            acknowledged
-                && !members.is_joint()
-                && members.all().filter(|it| Some(it.node()) != self.dead).all(|member| {
-                    let node = &self.nodes[member.node().0 as usize - 1];
-                    node.states.get(group).is_some_and(|state| state.applied == end)
-                })
-        };
-        let awake = |node: &Node| node.host.as_ref().is_some_and(|host| host.awake() > 0);
-        self.groups.iter().all(settled) && !self.nodes.iter().any(awake)
-    }
-
-    fn unrest(&self, last: &BTreeMap<GroupId, Ticket>) -> String {
-        let mut words = format!("dead {:?}", self.dead);
-        for group in &self.groups {
-            let (members, end) = (self.around.judge.members(*group), self.around.judge.end(*group));
-            let done = last.get(group).map(|it| self.around.judge.is_acknowledged(*it));
-            words += &format!("\n{group}: end {end}, {members:?}, last {done:?}");
-            for node in &self.nodes {
-                let Some(host) = &node.host else { continue };
-                let applied = node.states.get(group).map(|state| state.applied);
-                let (leader, position) = (host.leader(*group), host.position(*group));
-                words += &format!(
-                    "\n  node {}: {:?} applied {applied:?} leader {leader:?} at {position:?}, {} awake",
-                    node.number,
-                    node.replicas.get(group),
-                    host.awake()
-                );
-            }
-        }
-        words
     }
 
     fn is_live(&self, node: NodeNumber) -> bool {
