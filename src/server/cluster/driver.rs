@@ -105,7 +105,7 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        (host, book): (Host, LogBook),
+        (host, book, last_applied): (Host, LogBook, HashMap<GroupId, Index>),
         broker: Arc<Broker>,
         journal: Arc<StoreJournal>,
         switchboard: Arc<Switchboard>,
@@ -126,7 +126,7 @@ impl Driver {
             next_ticket: 1,
             lazy: BTreeSet::new(),
             applied: BTreeMap::new(),
-            last_applied: HashMap::new(),
+            last_applied,
             copies: HashMap::new(),
             up: BTreeSet::new(),
             wake_at: Some(Moment::default()),

@@ -70,7 +70,7 @@ impl LogBook {
     fn write_one(&mut self, group: GroupId, record: Record, batch: &mut Batch) {
         match record {
             Record::Created { replica, members, priority } => {
-                let chapter = Chapter::new(replica, priority, members);
+                let chapter = Chapter::new(GroupState::created(group, replica, members, priority));
                 chapter.put(group, batch);
                 self.0.insert(group, chapter);
             }
@@ -139,7 +139,10 @@ impl LogBook {
             let entries = chapter.read_log(group, log, journal)?;
             let state = facts.get(&key(HARD_STATE, group)[..]).map(|value| read_hard_state(value));
             let hard_state = match state {
-                None => HardState::default(),
+                None => {
+                    let Chapter { replica, priority, members, .. } = &chapter;
+                    GroupState::created(group, *replica, members.clone(), *priority).hard_state
+                }
                 Some(state) => state.ok_or_else(|| format!("the state of group {group}"))?,
             };
             let applied = applied(group).max(chapter.members_since.0).max(chapter.compacted.0.0);
@@ -160,13 +163,14 @@ impl LogBook {
 }
 
 impl Chapter {
-    fn new(replica: ReplicaId, priority: i64, members: Members) -> Self {
+    fn new(created: GroupState) -> Self {
+        let GroupState { replica, priority, members, compacted, .. } = created;
         Self {
             replica,
             priority,
             members,
             members_since: Index(0),
-            compacted: (Index(0), Term(0)),
+            compacted,
             entries: VecDeque::new(),
             next: Position(0),
         }
@@ -223,8 +227,8 @@ impl Chapter {
         let members_since = Index(reader.varint()?);
         let compacted = (Index(reader.varint()?), Term(reader.varint()?));
         let members = codec::members(&value.slice_ref(reader.octets()?)).ok()?;
-        let chapter = Self::new(replica, priority, members);
-        Some(Self { members_since, compacted, ..chapter })
+        let created = GroupState::created(GroupId(0), replica, members, priority);
+        Some(Self { members_since, compacted, ..Self::new(created) })
     }
 
     /// The entries that count: a later one takes the place of all from its index on.

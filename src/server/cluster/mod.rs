@@ -140,6 +140,7 @@ impl Newcomer {
         let Remains { facts, logs } = remains;
         let (book, states) = LogBook::restore(&facts, logs, &**journal, applied)
             .map_err(|what| StartError::ClusterState { what })?;
+        let last_applied = states.iter().map(|state| (state.group, state.applied)).collect();
         let host = make_host(identity, &members, broker, states);
         let listener = listen(config, &members[&identity.node]).await?;
         let reception = Reception {
@@ -169,7 +170,7 @@ impl Newcomer {
         switchboard.join(peers.clone(), Arc::clone(broker));
         start_clerk(jobs, broker)?;
         let own = (Arc::clone(broker), Arc::clone(journal), Arc::clone(&switchboard));
-        let driver = Driver::new((host, book), own.0, own.1, own.2, clock, orders);
+        let driver = Driver::new((host, book, last_applied), own.0, own.1, own.2, clock, orders);
         let named = thread::Builder::new().name("leveret-cluster".to_owned());
         let driver = named.spawn(move || driver.run()).map_err(cannot_start)?;
         Ok(Fellow { switchboard, broker: Arc::clone(broker), peers, driver: Some(driver) })
