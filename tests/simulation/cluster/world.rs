@@ -417,7 +417,8 @@ impl World {
         let members = self.around.judge.members(group).clone();
         let informed = |voter: &ReplicaId| {
             let node = &self.nodes[voter.node().0 as usize - 1];
-            node.states.get(&group).is_some_and(|state| state.members == members)
+            let knows = node.states.get(&group).is_some_and(|state| state.members == members);
+            knows || self.dead == Some(node.number)
         };
         if !members.voters.iter().all(informed) {
             return;
