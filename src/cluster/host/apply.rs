@@ -42,26 +42,26 @@ impl Replica {
 
     /// Writes the term, the vote and the new entries, as far as they are new.
     ///
-    /// How far the log is committed could be learned again, but for one thing: with a change of
-    /// members, that the change before it is committed must be on disk. Otherwise a replica that
-    /// starts again might campaign among the members before both, who need not know each other's
-    /// successors.
+    /// What is committed could be learned again, but for one thing: with a change of members, that
+    /// the change before it is committed must be on disk. Otherwise a replica that starts again
+    /// might campaign among the members before both, who need not know each other's successors. It
+    /// is written with the entries, neither before nor after: it speaks of the log that has them.
     pub(super) fn append(&mut self, entries: &[Entry], desk: &mut Desk) {
-        let state = HardState::from_raft(&self.raft.raft.hard_state());
-        let changes = entries.iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal);
+        let mut state = HardState::from_raft(&self.raft.raft.hard_state());
+        let commit = state.commit;
+        if let Some(first) = entries.first() {
+            state.commit = commit.min(Index(first.index - 1));
+        }
         if self.kept != (state.term, state.vote) {
             self.kept = (state.term, state.vote);
             self.last_write = desk.write(self.group, Record::HardState(state));
             self.term_write = self.last_write;
-        } else if changes {
-            self.last_write = desk.write(self.group, Record::HardState(state));
         }
-        if entries.is_empty() {
-            return;
+        if !entries.is_empty() {
+            self.raft.mut_store().append(entries);
+            let entries = entries.iter().map(LogEntry::from_raft).collect();
+            self.last_write = desk.write(self.group, Record::Append { entries, commit });
         }
-        self.raft.mut_store().append(entries);
-        let record = Record::Append(entries.iter().map(LogEntry::from_raft).collect());
-        self.last_write = desk.write(self.group, record);
     }
 
     /// Hands out committed entries, in order.

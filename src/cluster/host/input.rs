@@ -27,7 +27,8 @@ pub enum Input {
     ///
     /// A voter without the log holds up the group: let it be a learner until
     /// [`super::Host::progress`] says that it has caught up. A replica that was removed may be
-    /// destroyed only when no change that names it can be under way, and is never named again.
+    /// destroyed only when the voters that stay have that on disk, as they may need its vote until
+    /// then, and no change that names it can be under way; it is never named again.
     ChangeMembers {
         group: GroupId,
         voters: Vec<ReplicaId>,

@@ -43,8 +43,12 @@ pub enum Record {
         members: Members,
         priority: i64,
     },
-    /// The log from the first of these entries on, whatever was there before.
-    Append(Vec<LogEntry>),
+    /// The log from the first of these entries on, whatever was there before; there is at least
+    /// one. With them, at once or not at all, the hard state's `commit` becomes this one.
+    Append {
+        entries: Vec<LogEntry>,
+        commit: Index,
+    },
     HardState(HardState),
     /// All entries up to this one, which had this term, are no longer needed.
     Compacted {

@@ -127,7 +127,10 @@ impl Disk {
 impl Stored {
     fn write(&mut self, record: Record) {
         match record {
-            Record::Append(entries) => self.append(entries),
+            Record::Append { entries, commit } => {
+                self.append(entries);
+                self.hard_state.commit = commit;
+            }
             Record::HardState(state) => {
                 let old = self.hard_state;
                 assert!(state.term >= old.term, "a term went back");

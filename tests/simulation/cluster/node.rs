@@ -133,7 +133,10 @@ impl Node {
         let outbox = host.turn(around.now, inbox);
         self.wake_at = outbox.wake_at;
         for (group, replica) in &self.replicas {
-            if host.leader(*group) == Some(*replica)
+            // A single voter leads before its term is on disk, but says nothing until it is.
+            let alone = host.members(*group).is_some_and(|members| members.voters.len() == 1);
+            if !alone
+                && host.leader(*group) == Some(*replica)
                 && let Some((_, term)) = host.position(*group)
             {
                 around.judge.leads(*group, term, *replica);

@@ -415,6 +415,14 @@ impl World {
     /// Their nodes may get others.
     fn retire(&mut self, group: GroupId) {
         let members = self.around.judge.members(group).clone();
+        let informed = |voter: &ReplicaId| {
+            let node = &self.nodes[voter.node().0 as usize - 1];
+            let knows = node.states.get(&group).is_some_and(|state| state.members == members);
+            knows || self.dead == Some(node.number)
+        };
+        if !members.voters.iter().all(informed) {
+            return;
+        }
         let judge = &self.around.judge;
         self.open.retain(|ticket, _| !judge.is_over(*ticket));
         for node in self.nodes.iter_mut().filter(|node| node.host.is_some()) {
