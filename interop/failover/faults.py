@@ -8,6 +8,7 @@ import os
 import time
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from events import body_of, read_body
@@ -311,7 +312,7 @@ class DeleteAndRedeclare(Fault):
             try:
                 with contextlib.closing(self.scene.connection(self.leader)) as connection:
                     return act(connection.channel())
-            except (AMQPError, OSError):
+            except (AMQPError, AMQPConnectorException, OSError):
                 if attempt == 19:
                     raise
                 time.sleep(1)

@@ -1,7 +1,8 @@
-"""A client of the load that declares, looks for, binds and deletes: `metadata.py NAME ROUND RECORDS HOME NODE...`.
+"""A client of the load that declares, looks for, binds and deletes: `metadata.py NAME ROUND RECORDS HOME TYPE NODE...`.
 
 Everything is asked of node HOME but the looks, which go to another node at once. Every few seconds all such
-clients declare the same name with different arguments: one at most may have it.
+clients declare the same name with different arguments: one at most may have it. TYPE is that of the queues, which
+have copies on all nodes: one that is wiped takes none with it.
 """
 
 import contextlib
@@ -11,12 +12,13 @@ import sys
 import time
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from events import Recorder
 
 EXCHANGE = "failover.metadata"
-PAUSE_S = 0.5
+PAUSE_S = 1
 RACE_S = 3
 # Nobody waits longer for an answer.
 PATIENCE_S = 20
@@ -31,8 +33,9 @@ def give_up(*_):
 
 
 class Metadata:
-    def __init__(self, name, label, record, home, nodes):
+    def __init__(self, name, label, record, home, queue_type, nodes):
         self.name, self.label, self.record, self.home, self.nodes = name, label, record, home, nodes
+        self.arguments = {"x-queue-type": "quorum"} if queue_type == "quorum" else {}
         self.connections = {}
         self.is_leaving = False
 
@@ -45,7 +48,7 @@ class Metadata:
             if self.is_leaving:
                 break
             name = f"{self.label}meta.{self.name}.{number}"
-            if self.declare(name, {}):
+            if self.declare(name, self.arguments):
                 self.ask(name, "look", "-", self.other(number), lambda channel: look(channel, name))
                 if number % 3 == 1:
                     self.ask(name, "delete", "-", self.home, lambda channel: channel.queue_delete(name))
@@ -55,7 +58,7 @@ class Metadata:
             if race != raced:
                 raced = race
                 limit = 1000 + self.home
-                self.declare(f"{self.label}race.{race}", {"x-max-length": limit})
+                self.declare(f"{self.label}race.{race}", self.arguments | {"x-max-length": limit})
             self.record.flush()
             time.sleep(PAUSE_S)
 
@@ -85,7 +88,7 @@ class Metadata:
             code = 0
         except ChannelClosedByBroker as error:
             code = error.reply_code
-        except (AMQPError, OSError, Patience):
+        except (AMQPError, AMQPConnectorException, OSError, Patience):
             self.connections.pop(node, None)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -110,9 +113,9 @@ def look(channel, name):
 
 
 def main():
-    name, label, records, home, *nodes = sys.argv[1:]
+    name, label, records, home, queue_type, *nodes = sys.argv[1:]
     places = [(each.rsplit(":", 1)[0], int(each.rsplit(":", 1)[1])) for each in nodes]
-    client = Metadata(name, label, Recorder(records), int(home), places)
+    client = Metadata(name, label, Recorder(records), int(home), queue_type, places)
     signal.signal(signal.SIGALRM, give_up)
     signal.signal(signal.SIGTERM, client.leave)
     client.run()

@@ -1,5 +1,6 @@
 """The drivers: how a node of each product is configured, started, joined to the others, replaced, and asked."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -7,7 +8,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import time
 
 from cluster import Replicas
 from surroundings import TARGET, await_that
@@ -86,10 +86,17 @@ class RabbitMQ:
                 environment["ERL_EPMD_ADDRESS"] = addresses
             command = [*node.inside, "epmd", "-port", str(self.epmd_port)]
             self.epmd.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))
+            # A node that finds none would start one that outlives it.
+            await_that(lambda: self.has_epmd(node), 10, "epmd answers")
         cluster.start(cluster.nodes[0])
         for node in cluster.nodes[1:]:
             cluster.start(node)
         await_that(lambda: self.all_are_known(cluster), 60, "the nodes know each other")
+
+    def has_epmd(self, node):
+        with contextlib.suppress(OSError), socket.create_connection((node.address, self.epmd_port), 1):
+            return True
+        return False
 
     def all_are_known(self, cluster):
         status = json.loads(self.control(cluster.nodes[0], "cluster_status", "--formatter", "json"))

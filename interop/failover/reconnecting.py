@@ -19,11 +19,12 @@ import tempfile
 import threading
 import time
 
-from surroundings import TARGET, await_that, with_pika
+from surroundings import TARGET, await_that, end_in_order, with_pika
 
 with_pika()
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
@@ -51,7 +52,7 @@ class Hosts:
             )
             try:
                 connection = pika.BlockingConnection(parameters)
-            except (AMQPError, OSError):
+            except (AMQPError, AMQPConnectorException, OSError):
                 time.sleep(0.2)
                 continue
             say("connected", self.who, address)
@@ -71,7 +72,7 @@ class Producer(threading.Thread):
         while self.confirmed < self.messages:
             try:
                 self.publish(self.hosts.connect())
-            except (AMQPError, OSError) as error:
+            except (AMQPError, AMQPConnectorException, OSError) as error:
                 self.sent_again += 1
                 say("lost", "producer", type(error).__name__)
 
@@ -105,7 +106,7 @@ class Worker(threading.Thread):
         while not self.is_done:
             try:
                 self.consume(self.hosts.connect())
-            except (AMQPError, OSError) as error:
+            except (AMQPError, AMQPConnectorException, OSError) as error:
                 say("lost", "worker", type(error).__name__)
 
     def consume(self, connection):
@@ -145,6 +146,7 @@ def prove(options):
     from networks import best_network
     from products import PRODUCTS
 
+    end_in_order()
     place = TARGET / "failover"
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="reconnecting-", dir=place, ignore_cleanup_errors=True) as directory:

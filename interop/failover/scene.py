@@ -15,13 +15,14 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 import metadata
 from checker import DRAIN, Promises
 from events import History, Recorder, Tail, read_body
-from surroundings import HERE, await_that
+from surroundings import HERE
 
 PLAIN = ["failover.0", "failover.1", "failover.2"]
 WORK, DEAD = "failover.work", "failover.dead"
 QUEUES = [*PLAIN, WORK, DEAD]
 POLICY = "failover"
-PATTERN = r"^failover\.([0-9]|work|dead|again)"
+# Those of the load, of faults, and of the clients that declare.
+PATTERN = r"^(failover|r[0-9]+)\."
 DELIVERY_LIMIT = 4
 # How long clients may take to work again after everything has been healed.
 STUCK_S = 60
@@ -128,7 +129,7 @@ class Scene:
             path = self.place / f"m{number}"
             self.tail.follow(path)
             places = [f"{each.address}:{each.port}" for each in self.cluster.nodes]
-            self.spawn("metadata.py", f"m{number}", self.label, path, str(number), *places)
+            self.spawn("metadata.py", f"m{number}", self.label, path, str(number), self.options.queue_type, *places)
         self.await_all_confirm(time.monotonic(), STUCK_S)
 
     def client(self, kind, name, home, roams, plan):
@@ -351,7 +352,3 @@ def passive(channel, queue):
         return True, channel
     except ChannelClosedByBroker:
         return False, channel.connection.channel()
-
-
-def await_calm(cluster):
-    await_that(lambda: all(node.accepts() for node in cluster.nodes), 60, "all nodes take clients")
