@@ -1,6 +1,7 @@
 """What can happen to nodes: each fault strikes, holds for a while, and is healed.
 
-`struck` are the nodes whose queues must find a new leader; the clock of recovery starts when `strike` returns.
+`struck` are the nodes whose queues must find a new leader; the clock of recovery starts with `strike`, or at `since`
+where a strike does something else first.
 """
 
 import contextlib
@@ -31,6 +32,7 @@ class Fault:
         self.scene, self.cluster, self.queue = scene, scene.cluster, queue
         self.leader, self.others, self.random = leader, others, random
         self.struck = []
+        self.since = time.monotonic()
 
     def strike(self):
         raise NotImplementedError
@@ -272,6 +274,7 @@ class DeleteAndRedeclare(Fault):
     def strike(self):
         """A queue that has three copies is deleted and made again while one of its nodes is down."""
         self.fill("old")
+        self.since = time.monotonic()
         self.others[0].kill()
         self.struck = self.others[:1]
         self.with_channel(lambda channel: channel.queue_delete(self.queue_name))

@@ -85,7 +85,8 @@ class RabbitMQ:
             if not node.inside:
                 environment["ERL_EPMD_ADDRESS"] = addresses
             command = [*node.inside, "epmd", "-port", str(self.epmd_port)]
-            self.epmd.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))
+            silence = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            self.epmd.append(subprocess.Popen(command, env=environment, **silence))
             # A node that finds none would start one that outlives it.
             await_that(lambda: self.has_epmd(node), 10, "epmd answers")
         cluster.start(cluster.nodes[0])

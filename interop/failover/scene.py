@@ -26,6 +26,8 @@ PATTERN = r"^(failover|r[0-9]+)\."
 DELIVERY_LIMIT = 4
 # How long clients may take to work again after everything has been healed.
 STUCK_S = 60
+# How often a node may end by itself after a fault.
+MOST_STARTS = 5
 
 # Per fault: `failover` are seconds from the strike to the first confirm, one per queue that lost its leader and
 # publisher on a node that lived; `back` is from the end of the fault until every client works.
@@ -208,7 +210,7 @@ class Scene:
         hold_until = time.monotonic() + fault.hold_s()
         failover, is_stuck = {}, False
         if fault.waits_for_survivors and streams:
-            failover = self.await_confirms(begun, streams, STUCK_S)
+            failover = self.await_confirms(fault.since, streams, STUCK_S)
             is_stuck = len(failover) < len(streams)
         time.sleep(max(0, hold_until - time.monotonic()))
         fault.heal()
@@ -221,7 +223,7 @@ class Scene:
             index,
             kind.name,
             begun,
-            [moment - begun for moment in failover.values()],
+            [moment - fault.since for moment in failover.values()],
             max(back.values(), default=healed + STUCK_S) - healed,
             is_stuck,
         )
@@ -242,12 +244,18 @@ class Scene:
         print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     def start_what_ended(self):
-        """Some products end a node by themselves when it was cut off, or when its disk is full."""
-        for node in self.cluster.nodes:
-            if not node.is_running:
-                self.cluster.start(node)
-            with contextlib.suppress(TimeoutError):
-                self.cluster.await_ready(node, 60)
+        """Some products end a node by themselves when it was cut off, or when its disk is full, if not at once."""
+        starts = collections.Counter()
+        deadline = time.monotonic() + STUCK_S
+        while not all(node.accepts() for node in self.cluster.nodes):
+            for node in self.cluster.nodes:
+                if not node.is_running and starts[node.name] < MOST_STARTS:
+                    starts[node.name] += 1
+                    self.cluster.product.spawn(self.cluster, node)
+            if time.monotonic() > deadline:
+                missing = [node.name for node in self.cluster.nodes if not node.accepts()]
+                raise RuntimeError(f"after the fault do not come back: {', '.join(missing)}")
+            time.sleep(0.5)
 
     # The end.
 

@@ -18,6 +18,8 @@ class Table:
         self.outcomes = []
         self.by_name = collections.defaultdict(collections.Counter)
         self.offences = []
+        # What ended the run before its time.
+        self.end = None
 
     def add(self, outcomes, offences, flagged, unflagged):
         self.outcomes += outcomes
@@ -38,7 +40,7 @@ class Table:
 
     @property
     def is_clean(self):
-        return not self.offences and not any(outcome.is_stuck for outcome in self.outcomes)
+        return not self.end and not self.offences and not any(outcome.is_stuck for outcome in self.outcomes)
 
     def lines(self):
         names = list(dict.fromkeys(outcome.name for outcome in self.outcomes))

@@ -90,7 +90,8 @@ class Rules(unittest.TestCase):
         self.assertEqual(broken(GOOD + "lost 1.24 c 1 reset\n" + again), [])
 
     def test_q7_nodes_agree_and_what_they_count_comes_out(self):
-        drain = "publish 6 r1.p 1 2 q\nconfirm 6 r1.p 2\ndeliver 8 drain.1 1 q r1.p 2 1 0 -1\nsettle 8 drain.1 1 1 ack\n"
+        drain = "publish 6 r1.p 1 2 q\nconfirm 6 r1.p 2\n"
+        drain += "deliver 8 drain.1 1 q r1.p 2 1 0 -1\nsettle 8 drain.1 1 1 ack\n"
         self.assertEqual(broken(GOOD + drain + "counted 7 a q 1\ncounted 7 b q 1\ndrained 9 q"), [])
         self.assertEqual(broken(GOOD + drain + "counted 7 a q 1\ncounted 7 b q 2\ndrained 9 q"), ["Q7"])
         self.assertEqual(broken(GOOD + drain + "counted 7 a q 3\ncounted 7 b q 3\ndrained 9 q"), ["Q7"])
@@ -101,7 +102,8 @@ class Rules(unittest.TestCase):
         self.assertEqual(broken(silent + "\nlost 2 r1.p 1 reset"), [])
 
     def test_q8_an_answer_comes_soon_after_the_end_of_a_fault(self):
-        late = GOOD.replace("confirm 1.1", "confirm {}").replace("deliver 1.2", "deliver 6").replace("le 1.3", "le 6.1")
+        late = GOOD.replace("confirm 1.1", "confirm {}")
+        late = late.replace("deliver 1.2", "deliver 6").replace("settle 1.3", "settle 6.1")
         self.assertEqual(broken(late.format(8.9) + FAULT), [])
         self.assertEqual(broken(late.format(9.1) + FAULT), ["Q8"])
         self.assertEqual(broken(late.format(6.5)), ["Q8"])
@@ -135,7 +137,8 @@ class Rules(unittest.TestCase):
         self.assertEqual(broken(declared + deleted + "found 9 x 1"), ["Q10"])
 
     def test_q10_of_two_conflicting_declarations_one_fails(self):
-        race = "asked 1 x declare one\nasked 1 x declare two\nanswered 1.1 x declare one 0\nanswered 1.1 x declare two {}"
+        race = "asked 1 x declare one\nasked 1 x declare two\n"
+        race += "answered 1.1 x declare one 0\nanswered 1.1 x declare two {}"
         self.assertEqual(broken(race.format(406)), [])
         self.assertEqual(broken(race.format(0)), ["Q10"])
 
