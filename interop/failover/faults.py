@@ -25,8 +25,10 @@ class Fault:
     needs_network = False
     needs_root = False
     kinds = ("quorum", "mirrored")
-    # Seconds to wait with the recovery of clients of the surviving nodes while the fault lasts.
+    # Whether publishers on the other nodes are to work while the fault lasts.
     waits_for_survivors = True
+    # Whether the fault ends after its time, also when they do not: a product may take longer to notice.
+    ends_by_itself = False
 
     def __init__(self, scene, queue, leader, others, random):
         self.scene, self.cluster, self.queue = scene, scene.cluster, queue
@@ -90,6 +92,7 @@ class KillAll(Kill):
 
 class Pause(Fault):
     seconds = None
+    ends_by_itself = True
 
     def strike(self):
         self.leader.pause()
@@ -124,6 +127,7 @@ class PauseThirty(Pause):
 
 class Partition(Fault):
     needs_network = True
+    ends_by_itself = True
     # The leader's side keeps its clients: they are what the fault is about.
     seconds = (5, 15)
 

@@ -67,8 +67,6 @@ class RabbitMQ:
             lines.append(f"cluster_formation.classic_config.nodes.{number} = {peer.name}")
         if self.management:
             lines += [f"management.tcp.ip = {node.address}", f"management.tcp.port = {node.management_port}"]
-        if self.detector_s:
-            lines.append(f"net_ticktime = {self.detector_s}")
         plugins = ["rabbitmq_management"] if self.management else []
         (node.directory / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (node.directory / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
@@ -105,7 +103,9 @@ class RabbitMQ:
 
     def environment(self, node):
         own = str(node.directory)
-        interface = "{" + node.address.replace(".", ",") + "}"
+        kernel = "-kernel inet_dist_use_interface {" + node.address.replace(".", ",") + "}"
+        if self.detector_s:
+            kernel += f" net_ticktime {int(self.detector_s)}"
         return {
             "PATH": os.environ["PATH"],
             "HOME": own,
@@ -120,7 +120,7 @@ class RabbitMQ:
             "RABBITMQ_LOG_BASE": f"{own}/log",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{own}/enabled_plugins",
             "RABBITMQ_PID_FILE": f"{own}/server_pid",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-kernel inet_dist_use_interface {interface}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": kernel,
         }
 
     def spawn(self, _cluster, node):

@@ -32,7 +32,9 @@ POLICY = '{"ha-mode":"all","ha-sync-mode":"automatic"}'
 
 
 def say(*words):
-    print(*words, flush=True)
+    # One write, so that lines of two threads do not mix.
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
 
 
 class Hosts:

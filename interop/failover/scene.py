@@ -208,14 +208,17 @@ class Scene:
             if leaders[target] in fault.struck and home not in fault.struck
         ]
         hold_until = time.monotonic() + fault.hold_s()
-        failover, is_stuck = {}, False
-        if fault.waits_for_survivors and streams:
-            failover = self.await_confirms(fault.since, streams, STUCK_S)
-            is_stuck = len(failover) < len(streams)
+        failover = {}
+        if fault.waits_for_survivors:
+            patience = hold_until - time.monotonic() if fault.ends_by_itself else STUCK_S
+            failover = self.await_confirms(fault.since, streams, patience)
+        is_stuck = not fault.ends_by_itself and len(failover) < len(streams) and fault.waits_for_survivors
         time.sleep(max(0, hold_until - time.monotonic()))
         fault.heal()
         healed = time.monotonic()
         self.record("healed", index, moment=healed)
+        if fault.waits_for_survivors:
+            failover = self.await_confirms(fault.since, streams, STUCK_S)
         back = self.await_all_confirm(healed, STUCK_S)
         is_stuck = is_stuck or len(back) < len(self.homes)
         self.record("recovered", index)
