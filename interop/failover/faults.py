@@ -1,7 +1,7 @@
 """What can happen to nodes: each fault strikes, holds for a while, and is healed.
 
-`struck` are the nodes whose queues must find a new leader; the clock of recovery starts with `strike`, or at `since`
-where a strike does something else first.
+`struck` are the nodes whose queues must find a new leader; the clock of recovery starts when `strike` returns (from
+then on nothing that was struck can confirm), or at `since` where a strike does something else afterwards.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Fault:
         self.scene, self.cluster, self.queue = scene, scene.cluster, queue
         self.leader, self.others, self.random = leader, others, random
         self.struck = []
-        self.since = time.monotonic()
+        self.since = None
 
     def strike(self):
         raise NotImplementedError
@@ -278,8 +278,8 @@ class DeleteAndRedeclare(Fault):
     def strike(self):
         """A queue that has three copies is deleted and made again while one of its nodes is down."""
         self.fill("old")
-        self.since = time.monotonic()
         self.others[0].kill()
+        self.since = time.monotonic()
         self.struck = self.others[:1]
         self.with_channel(lambda channel: channel.queue_delete(self.queue_name))
         self.fill("new")

@@ -202,6 +202,7 @@ class Scene:
         begun = time.monotonic()
         self.record("fault", index, kind.name.replace(" ", "-"), queue, moment=begun)
         fault.strike()
+        fault.since = fault.since or time.monotonic()
         streams = [
             stream
             for stream, (home, target) in self.homes.items()
