@@ -151,8 +151,8 @@ class RabbitMQ:
 
     def replicas(self, answer):
         if answer.get("type") == "quorum":
-            leader = answer.get("leader") or answer.get("node")
-            return Replicas(leader, answer.get("members", []), answer.get("online", []))
+            # `leader` is some seconds old, `node` is not.
+            return Replicas(answer.get("node"), answer.get("members", []), answer.get("online", []))
         leader = answer.get("node")
         synchronised = answer.get("synchronised_slave_nodes") or []
         if answer.get("state") not in ("running", None):

@@ -147,7 +147,9 @@ class Scene:
     def spawn(self, program, *words):
         with open(self.place / "errors", "ab") as errors:
             command = [sys.executable, HERE / program, *words]
-            self.clients.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors))
+            # A group of its own: who interrupts the run does not interrupt them.
+            options = {"stdin": subprocess.DEVNULL, "stderr": errors, "start_new_session": True}
+            self.clients.append(subprocess.Popen(command, **options))
 
     def follow(self):
         """Reads what the clients have written, and notes which stream has last confirmed what was published when."""
