@@ -13,7 +13,7 @@ import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 import metadata
-from checker import DRAIN, Promises
+from checker import DRAIN, Promises, check
 from events import History, Recorder, Tail, read_body
 from surroundings import HERE
 
@@ -280,7 +280,8 @@ class Scene:
         self.await_in_sync()
         self.count()
         for queue in QUEUES:
-            self.drain(queue)
+            self.drain(queue, f"{DRAIN}.{queue}")
+        self.await_dead_letters()
         self.look_for_metadata()
         self.follow()
         self.tail.close()
@@ -306,9 +307,19 @@ class Scene:
             for name, ready in counts.items():
                 self.record("counted", name, queue, ready)
 
-    def drain(self, queue):
+    def await_dead_letters(self):
+        """A dead letter may be under way for as long as a product waits before it sends it again."""
+        deadline = time.monotonic() + self.options.dead_letters
+        while time.monotonic() < deadline:
+            self.follow()
+            offences = check(self.history, self.promises())
+            if not any(offence.rule in ("Q1", "Q9") for offence in offences):
+                break
+            self.drain(DEAD, "late")
+
+    def drain(self, queue, name):
+        """What a queue holds, until nothing has come for a while."""
         node = self.random.choice(self.cluster.nodes)
-        name = f"{DRAIN}.{queue}"
         with contextlib.closing(self.connection(node)) as connection:
             channel = connection.channel()
             channel.basic_qos(prefetch_count=200)
