@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{remote::Parcel, topology::Nodes};
 use crate::model::{
     Batch, ConsumerId, Decided, Delivery, LogPosition, Moment, NodeNumber, Placement, Position,
-    QueueId, Refusal, VirtualHostName,
+    PositionRange, QueueId, Refusal, VirtualHostName,
 };
 
 /// The way into one connection, from anywhere. Called under a queue's lock, so it must not block.
@@ -19,7 +19,8 @@ pub trait Outbox: Debug + Send + Sync {
     /// Tells that a consumer is gone because its queue is.
     fn consumer_cancelled(&self, consumer: ConsumerId);
 
-    /// Tells what became of publications, and leaves `decided` empty.
+    /// Tells what became of publications, and leaves `decided` empty. If it is empty already, only
+    /// less is on its way now.
     fn decided(&self, decided: &mut Vec<Decided>);
 
     /// The connection must end, for this reason.
@@ -57,6 +58,20 @@ pub trait Journal: Debug + Send + Sync {
     /// Messages of a queue that have moved out of the journal, from `from` on, in order: some, but
     /// not all of them. Empty when there are no more; `None` when they cannot be read.
     fn read(&self, queue: QueueId, from: Position) -> Option<Vec<(Position, Bytes)>>;
+
+    /// All messages of a range that have moved out of the journal, in order; `None` when they
+    /// cannot be read.
+    fn read_range(&self, queue: QueueId, range: PositionRange) -> Option<Vec<(Position, Bytes)>> {
+        let mut found = Vec::new();
+        let mut from = range.first;
+        while from <= range.last {
+            let read = self.read(queue, from)?;
+            let Some((last, _)) = read.last() else { break };
+            from = Position(last.0 + 1);
+            found.extend(read.into_iter().filter(|(position, _)| *position <= range.last));
+        }
+        Some(found)
+    }
 }
 
 /// How the nodes of a cluster agree on what all of them must know.

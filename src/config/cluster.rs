@@ -111,7 +111,7 @@ fn node(value: &str) -> Result<ClusterNode, Refused> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::file::applied, *};
+    use super::super::file::applied;
 
     #[test]
     fn nodes_are_named_with_or_without_a_port() {

@@ -33,7 +33,7 @@ pub trait Backend: Send + 'static {
     fn arrange_wake_up(&mut self) {}
 
     /// Whether it has more of this client's than it can take care of soon.
-    fn is_behind(&self) -> bool {
+    fn is_behind(&mut self) -> bool {
         false
     }
 

@@ -128,7 +128,7 @@ impl Backend for Slow {
         if held.is_released { held.answers.pop() } else { None }
     }
 
-    fn is_behind(&self) -> bool {
+    fn is_behind(&mut self) -> bool {
         self.0.lock().unwrap().is_behind
     }
 

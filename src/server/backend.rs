@@ -175,8 +175,8 @@ impl Backend for BrokerBackend {
         }
     }
 
-    fn is_behind(&self) -> bool {
-        self.promises.as_ref().is_some_and(Promises::is_behind)
+    fn is_behind(&mut self) -> bool {
+        self.client.is_crowded() || self.promises.as_ref().is_some_and(Promises::is_behind)
     }
 
     fn pace(&self) -> Pace {

@@ -22,7 +22,11 @@ impl broker::Outbox for ConnectionOutbox {
     }
 
     fn decided(&self, decided: &mut Vec<Decided>) {
-        self.0.extend([Event::Decided(mem::take(decided))]);
+        if decided.is_empty() {
+            self.0.notify();
+        } else {
+            self.0.extend([Event::Decided(mem::take(decided))]);
+        }
     }
 
     fn close(&self, reason: String) {

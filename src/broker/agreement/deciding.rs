@@ -104,10 +104,8 @@ impl Broker {
                 }
             };
             let record = self.agree_on_change(cluster, (home, by), decide)?;
-            if !self.is_home_of(&record) {
-                let Some(remote) = self.remote(record.id) else { continue };
-                let counts = self.counts_far(&remote, true, now)?;
-                return Ok((record, counts));
+            if let Some(remote) = self.remote(record.id).filter(|_| !self.is_home_of(&record)) {
+                return Ok((record, self.counts_far(&remote, true, now)?));
             }
             let hosted = self.queue(record.id);
             if let Some(counts) = hosted.and_then(|hosted| self.counts(&hosted, true, now)) {

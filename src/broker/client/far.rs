@@ -11,6 +11,10 @@ use crate::{
     model::{ChannelNumber, Moment, Refusal, Settlement},
 };
 
+/// Octets that may be on their way from this node to a queue elsewhere; who publishes beyond it has
+/// to wait.
+const PENDING_LIMIT: usize = 8 << 20;
+
 /// Publications in a row to one queue.
 pub(super) type Far = (Arc<Remote>, Vec<(Arrival, Ticket)>);
 
@@ -25,7 +29,7 @@ impl Client {
     ) {
         let shared = (remotes.len() > 1).then(|| Verdict::of(remotes.len()));
         let ticket = || match confirm {
-            None => Ticket::Nobody,
+            None => Ticket::Sent { outbox: Arc::clone(&self.outbox) },
             Some((channel, number)) => {
                 let outbox = Arc::clone(&self.outbox);
                 Ticket::Confirm { outbox, channel, number, shared: shared.clone() }
@@ -43,7 +47,7 @@ impl Client {
     /// # Errors
     /// [`Refusal::NoQuorum`] when that takes too long.
     pub(super) fn commit_far(
-        &self,
+        &mut self,
         publications: Vec<(Arrival, Arc<Route>)>,
         settlements: Vec<Settlement>,
         now: Moment,
@@ -65,10 +69,19 @@ impl Client {
     }
 
     /// Sends them on their way.
-    pub(super) fn ship(&self, far: Vec<Far>, now: Moment) {
+    pub(super) fn ship(&mut self, far: Vec<Far>, now: Moment) {
         for (remote, publications) in far {
             self.broker.publish_to(&remote, publications, now);
+            if remote.pending_octets() > PENDING_LIMIT {
+                self.crowded.push(remote);
+            }
         }
+    }
+
+    /// Whether so much of what was published is on its way that no more should come.
+    pub fn is_crowded(&mut self) -> bool {
+        self.crowded.retain(|remote| remote.pending_octets() > PENDING_LIMIT);
+        !self.crowded.is_empty()
     }
 }
 

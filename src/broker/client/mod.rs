@@ -30,7 +30,7 @@ use super::{
     access::Grants,
     ports::Outbox,
     presence::{Present, Room},
-    remote::Place,
+    remote::{Place, Remote},
     routing::Draws,
     virtual_host::VirtualHost,
 };
@@ -59,6 +59,8 @@ pub struct Client {
     channels: BTreeSet<ChannelNumber>,
     home: Option<Arc<VirtualHost>>,
     routes: RouteCache,
+    /// Queues to which too much is on its way.
+    crowded: Vec<Arc<Remote>>,
     /// Absent before a virtual host is open.
     pacing: Option<Pacing>,
     transactions: BTreeMap<ChannelNumber, Transaction>,
@@ -90,6 +92,7 @@ impl Client {
             channels: BTreeSet::new(),
             home: None,
             routes: RouteCache::default(),
+            crowded: Vec::new(),
             pacing: None,
             transactions: BTreeMap::new(),
             reply_names: BTreeMap::new(),

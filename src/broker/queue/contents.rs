@@ -1,6 +1,6 @@
 //! What is in the queue, ready or out.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{
     changes::{Changes, Kept},
@@ -10,7 +10,7 @@ use super::{
     stored::Stored,
     unacked::{Holder, Out, Unacked},
 };
-use crate::model::{Message, Moment, Position, PositionRange, Ranges};
+use crate::model::{Message, Moment, Position, Ranges};
 
 /// A message in its queue, and what the queue knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +113,9 @@ impl Contents {
             let stored: Vec<_> = restored.stored.within(range).collect();
             for range in stored {
                 restored.stored.remove(range);
-                out.extend(self.read_range(range));
+                out.extend(
+                    self.ready.shelf().map(|shelf| shelf.read_range(range)).unwrap_or_default(),
+                );
             }
         }
         for (position, octets) in out {
@@ -121,22 +123,6 @@ impl Contents {
                 self.hold(entry, holder(position));
             }
         }
-    }
-
-    /// The messages of a range that are in segments.
-    fn read_range(&self, range: PositionRange) -> Vec<(Position, Bytes)> {
-        let Some(shelf) = self.ready.shelf() else { return Vec::new() };
-        let mut found = Vec::new();
-        let mut from = range.first;
-        while from <= range.last
-            && let Some(read) = shelf.read(from, false)
-            && let Some(last) = read.last().map(|shelved| shelved.position)
-        {
-            from = Position(last.0 + 1);
-            let within = read.into_iter().filter(|shelved| shelved.position <= range.last);
-            found.extend(within.map(|shelved| (shelved.position, shelved.octets)));
-        }
-        found
     }
 
     /// The place of the next message to arrive.

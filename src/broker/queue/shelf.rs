@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::changes::Kept;
 use crate::{
     broker::ports::Journal,
-    model::{Position, QueueId},
+    model::{Position, PositionRange, QueueId},
 };
 
 /// One queue's part of the disk.
@@ -47,6 +47,11 @@ impl Shelf {
             both.retain(|shelved| Some(shelved.position) <= end);
         }
         Some(both)
+    }
+
+    /// The durable messages of a range; none when they cannot be read.
+    pub(super) fn read_range(&self, range: PositionRange) -> Vec<(Position, Bytes)> {
+        self.journal.read_range(self.queue, range).unwrap_or_default()
     }
 
     fn read_kept(&self, kept: Kept, from: Position) -> Option<Vec<Shelved>> {

@@ -24,7 +24,7 @@ use crate::{
         Broker,
         courier::Letter,
         hosted::Hosted,
-        ports::{Fellows, Journal},
+        ports::{Fellows, Journal, Outbox},
         queue::{Arrival, Command, Restored},
     },
     model::{
@@ -482,8 +482,17 @@ impl Broker {
     /// Tells publishers, and lets dead letters leave where they were.
     fn tell_decided(&self, decided: Vec<(Ticket, bool)>) {
         let mut letters = Vec::new();
+        let mut sent: Option<Arc<dyn Outbox>> = None;
         let confirms = decided.into_iter().filter_map(|(ticket, refused)| match ticket {
             Ticket::Nobody => None,
+            Ticket::Sent { outbox } => {
+                let is_told = sent.as_ref().is_some_and(|told| Arc::ptr_eq(told, &outbox));
+                if !is_told {
+                    outbox.decided(&mut Vec::new());
+                    sent = Some(outbox);
+                }
+                None
+            }
             Ticket::Confirm { outbox, channel, number, shared } => {
                 let refused = match shared {
                     Some(shared) => shared.decide(refused)?,

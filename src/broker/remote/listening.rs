@@ -123,16 +123,20 @@ impl Remote {
                 state.sender.resend_from(from);
             }
             Content::Answer { number, answer } => {
-                if state.questions.remove(&number).is_some() {
-                    if let Answer::Got(Some(got)) = &answer {
-                        self.attachments.hold(got.position);
-                    }
-                    state.answers.insert(number, answer);
-                    rest.notify = true;
+                rest.notify = state.questions.remove(&number).is_some();
+                if rest.notify {
+                    self.note_answer(state, number, answer);
                 }
             }
             _ => {}
         }
         rest
+    }
+
+    fn note_answer(&self, state: &mut State, number: u64, answer: Answer) {
+        if let Answer::Got(Some(got)) = &answer {
+            self.attachments.hold(got.position);
+        }
+        state.answers.insert(number, answer);
     }
 }

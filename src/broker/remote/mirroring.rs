@@ -28,11 +28,6 @@ impl Remote {
         self.lock().replica.as_ref().map(|replica| replica.applied)
     }
 
-    /// Messages that the replica here has; `None` when there is none.
-    pub(in crate::broker) fn mirrored_count(&self) -> Option<u64> {
-        self.lock().replica.as_ref().map(Replica::count)
-    }
-
     /// Applies what the group has agreed on; what must be written is added to `batch`. The fact of
     /// the replica is returned.
     pub(super) fn apply(

@@ -184,12 +184,6 @@ impl Replica {
         }
     }
 
-    /// Messages that are alive.
-    pub(super) fn count(&self) -> u64 {
-        let arrivals = self.arrivals.iter().filter(|(_, octets)| !octets.is_empty());
-        self.stored.count() + arrivals.count() as u64
-    }
-
     fn arrive(&mut self, position: Position, octets: Bytes) {
         if position >= self.next {
             self.next = Position(position.0 + 1);
@@ -263,19 +257,11 @@ impl Copy {
             size = 0;
             send(std::mem::take(&mut part))
         };
-        for range in self.stored.iter() {
-            let mut from = range.first;
-            while from <= range.last {
-                let Some(read) = journal.read(self.contents, from) else { return false };
-                let Some((last, _)) = read.last() else { break };
-                from = Position(last.0 + 1);
-                let within = read.into_iter().filter(|(position, _)| *position <= range.last);
-                if !within.into_iter().all(&mut add) {
-                    return false;
-                }
-            }
-        }
-        self.arrivals.into_iter().all(&mut add) && send(part)
+        let stored = self.stored.iter().all(|range| {
+            let read = journal.read_range(self.contents, range);
+            read.is_some_and(|messages| messages.into_iter().all(&mut add))
+        });
+        stored && self.arrivals.into_iter().all(&mut add) && send(part)
     }
 }
 

@@ -12,6 +12,10 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::broker) enum Ticket {
     Nobody,
+    /// A publisher who hears nothing, but may have to wait until less is on its way.
+    Sent {
+        outbox: Arc<dyn Outbox>,
+    },
     /// A publisher in confirm mode.
     Confirm {
         outbox: Arc<dyn Outbox>,

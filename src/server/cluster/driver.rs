@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    mem,
     sync::{Arc, mpsc},
     thread,
     time::Duration,
@@ -137,32 +138,30 @@ impl Driver {
     /// Runs until it is told to stop, or the journal has failed.
     pub(super) fn run(mut self) {
         let mut orders = Vec::new();
-        loop {
-            if !self.wait(&mut orders) {
+        while self.wait(&mut orders) {
+            let is_over = orders.iter().any(|order| matches!(order, Order::Stop));
+            if is_over {
                 return;
             }
             let mut inputs = Vec::new();
-            for order in orders.drain(..) {
-                if let Order::Stop = order {
-                    return;
-                }
-                self.take(order, &mut inputs);
-            }
+            orders.drain(..).for_each(|order| self.take(order, &mut inputs));
             self.flush_lazy(&mut inputs);
-            loop {
-                self.note_durable(&mut inputs);
-                let outbox = self.host.turn(self.clock.now(), std::mem::take(&mut inputs));
-                self.act(outbox, &mut inputs);
-                if inputs.is_empty() {
-                    break;
-                }
-            }
+            self.turn(&mut inputs);
             self.compact(&mut inputs);
             if !inputs.is_empty() {
-                let outbox = self.host.turn(self.clock.now(), inputs);
-                self.act(outbox, &mut Vec::new());
+                self.turn(&mut inputs);
             }
             self.tell_beliefs();
+        }
+    }
+
+    /// Lets the host act on what has happened, until nothing more follows from it.
+    fn turn(&mut self, inputs: &mut Vec<Input>) {
+        let mut is_first = true;
+        while mem::take(&mut is_first) || !inputs.is_empty() {
+            self.note_durable(inputs);
+            let outbox = self.host.turn(self.clock.now(), mem::take(inputs));
+            self.act(outbox, inputs);
         }
     }
 
@@ -235,7 +234,7 @@ impl Driver {
     }
 
     fn flush_lazy(&mut self, inputs: &mut Vec<Input>) {
-        for group in std::mem::take(&mut self.lazy) {
+        for group in mem::take(&mut self.lazy) {
             self.propose(group, inputs);
         }
     }

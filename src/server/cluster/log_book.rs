@@ -53,6 +53,7 @@ struct Chapter {
     members: Members,
     /// The entry since which these are the members.
     members_since: Index,
+    hard_state: HardState,
     compacted: (Index, Term),
     /// The entries that are kept, with their positions in the store.
     entries: VecDeque<(Index, Position)>,
@@ -80,9 +81,15 @@ impl LogBook {
                 batch.delete(&key(REPLICA, group));
                 batch.delete(&key(HARD_STATE, group));
             }
-            Record::HardState(state) => put_hard_state(group, state, batch),
-            Record::Append(entries) => {
+            Record::HardState(state) => {
                 if let Some(chapter) = self.0.get_mut(&group) {
+                    chapter.set_hard_state(group, state, batch);
+                }
+            }
+            Record::Append { entries, commit } => {
+                if let Some(chapter) = self.0.get_mut(&group) {
+                    let state = HardState { commit, ..chapter.hard_state };
+                    chapter.set_hard_state(group, state, batch);
                     chapter.append(group, &entries, batch);
                 }
             }
@@ -137,21 +144,17 @@ impl LogBook {
                 Chapter::read(value).ok_or_else(|| format!("the replica of group {group}"))?;
             let log = logs.remove(&log_of(group)).unwrap_or_default();
             let entries = chapter.read_log(group, log, journal)?;
-            let state = facts.get(&key(HARD_STATE, group)[..]).map(|value| read_hard_state(value));
-            let hard_state = match state {
-                None => {
-                    let Chapter { replica, priority, members, .. } = &chapter;
-                    GroupState::created(group, *replica, members.clone(), *priority).hard_state
-                }
-                Some(state) => state.ok_or_else(|| format!("the state of group {group}"))?,
-            };
+            if let Some(value) = facts.get(&key(HARD_STATE, group)[..]) {
+                let state = read_hard_state(value);
+                chapter.hard_state = state.ok_or_else(|| format!("the state of group {group}"))?;
+            }
             let applied = applied(group).max(chapter.members_since.0).max(chapter.compacted.0.0);
             states.push(GroupState {
                 group,
                 replica: chapter.replica,
                 priority: chapter.priority,
                 members: chapter.members.clone(),
-                hard_state,
+                hard_state: chapter.hard_state,
                 compacted: chapter.compacted,
                 entries,
                 applied: Index(applied),
@@ -164,16 +167,26 @@ impl LogBook {
 
 impl Chapter {
     fn new(created: GroupState) -> Self {
-        let GroupState { replica, priority, members, compacted, .. } = created;
+        let GroupState { replica, priority, members, compacted, hard_state, .. } = created;
         Self {
             replica,
             priority,
             members,
             members_since: Index(0),
+            hard_state,
             compacted,
             entries: VecDeque::new(),
             next: Position(0),
         }
+    }
+
+    fn set_hard_state(&mut self, group: GroupId, state: HardState, batch: &mut Batch) {
+        self.hard_state = state;
+        let mut value = Vec::new();
+        for number in [state.term.0, state.vote.0, state.commit.0] {
+            put_varint(&mut value, number);
+        }
+        batch.put(&key(HARD_STATE, group), &value);
     }
 
     fn append(&mut self, group: GroupId, entries: &[LogEntry], batch: &mut Batch) {
@@ -241,7 +254,7 @@ impl Chapter {
         let unreadable = || format!("the log of group {group}");
         let mut octets: Vec<(Position, Bytes)> = Vec::new();
         for range in log.stored.iter() {
-            octets.extend(read_range(journal, log_of(group), range).ok_or_else(unreadable)?);
+            octets.extend(journal.read_range(log_of(group), range).ok_or_else(unreadable)?);
         }
         octets.extend(log.arrivals.into_iter().filter(|(_, octets)| !octets.is_empty()));
         octets.sort_unstable_by_key(|(position, _)| *position);
@@ -278,32 +291,8 @@ fn settle(group: GroupId, entries: &VecDeque<(Index, Position)>, batch: &mut Bat
     }
 }
 
-fn read_range(
-    journal: &dyn Journal,
-    queue: QueueId,
-    range: PositionRange,
-) -> Option<Vec<(Position, Bytes)>> {
-    let mut found = Vec::new();
-    let mut from = range.first;
-    while from <= range.last {
-        let read = journal.read(queue, from)?;
-        let Some((last, _)) = read.last() else { break };
-        from = Position(last.0 + 1);
-        found.extend(read.into_iter().filter(|(position, _)| *position <= range.last));
-    }
-    Some(found)
-}
-
 fn group_of(key: &[u8]) -> Option<GroupId> {
     Some(GroupId(u64::from_be_bytes(key.get(1..)?.try_into().ok()?)))
-}
-
-fn put_hard_state(group: GroupId, state: HardState, batch: &mut Batch) {
-    let mut value = Vec::new();
-    for number in [state.term.0, state.vote.0, state.commit.0] {
-        put_varint(&mut value, number);
-    }
-    batch.put(&key(HARD_STATE, group), &value);
 }
 
 fn read_hard_state(value: &[u8]) -> Option<HardState> {

@@ -196,11 +196,12 @@ impl Switchboard {
             let before = self.leader();
             self.bell
                 .wait(RETRY, &mut || self.outcome(number).is_some() || self.leader() != before);
-            if let Some(outcome) = self.outcome(number) {
-                if outcome == Agreed::Done {
-                    self.bell.wait(EVERYWHERE, &mut || self.is_everywhere(number));
-                }
-                return Some(outcome);
+            let outcome = self.outcome(number);
+            if outcome == Some(Agreed::Done) {
+                self.bell.wait(EVERYWHERE, &mut || self.is_everywhere(number));
+            }
+            if outcome.is_some() {
+                return outcome;
             }
         }
         None
