@@ -1,6 +1,7 @@
 //! Facts whose octets are not what was written.
 
 use super::{random::a_table, *};
+use crate::model::NodeRecord;
 use crate::broker::{random::Random, topology::Declared};
 
 /// One fact of each kind, and some more.
@@ -62,7 +63,13 @@ fn of_a_cluster() -> Vec<Fact> {
         Fact::Mark(Mark::Registry, 0),
         Fact::Mark(Mark::Home(HOME), 12),
         Fact::Mark(Mark::Numbers(node), node.base() + 8),
+        Fact::Node(node, member()),
     ]
+}
+
+fn member() -> NodeRecord {
+    let (name, address) = ("rabbit@one".to_owned(), "one:25672".to_owned());
+    NodeRecord { name, address, store: u128::MAX, is_gone: true }
 }
 
 #[test]
@@ -88,9 +95,10 @@ fn everything_comes_after_what_it_stands_on() {
             Fact::GlobalParameter(..) => 'g',
             Fact::Policy(..) => 'r',
             Fact::Mark(..) => 'm',
+            Fact::Node(..) => 'n',
         })
         .collect();
-    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrrqqqmmmm");
+    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrrqqqmmmmn");
 }
 
 #[test]
