@@ -105,6 +105,8 @@ pub enum Agreed {
 pub enum Job {
     /// A queue's life is over: it is to leave the topology.
     RemoveQueue { home: VirtualHostName, id: QueueId },
+    /// A node is gone for good, and with it the queues of which it had the one copy.
+    ForgetNode(NodeNumber),
 }
 
 /// The other nodes, as a queue's replicas and its far clients need them. Called under queues'

@@ -28,8 +28,11 @@ impl Broker {
     /// [`Refusal::NoQuorum`]: it is to be tried again.
     pub fn perform(&self, jobs: &[Job]) -> Result<(), Refusal> {
         let mut ended = BTreeMap::<&VirtualHostName, Vec<QueueId>>::new();
-        for Job::RemoveQueue { home, id } in jobs {
-            ended.entry(home).or_default().push(*id);
+        for job in jobs {
+            match job {
+                Job::RemoveQueue { home, id } => ended.entry(home).or_default().push(*id),
+                Job::ForgetNode(node) => self.forget_queues_of(*node, |_| true)?,
+            }
         }
         for (home, mut ids) in ended {
             ids.sort_unstable();
@@ -48,9 +51,18 @@ impl Broker {
     /// # Errors
     /// [`Refusal::NoQuorum`]: it is to be tried again.
     pub fn forget_transients(&self, node: NodeNumber) -> Result<(), Refusal> {
+        self.forget_queues_of(node, |queue| !queue.durable)
+    }
+
+    /// Has those queues removed of which the node has the only copy.
+    fn forget_queues_of(
+        &self,
+        node: NodeNumber,
+        which: impl Fn(&QueueRecord) -> bool,
+    ) -> Result<(), Refusal> {
         let is_lost = |queue: &&Arc<QueueRecord>| {
             let placement = &queue.placement;
-            !queue.durable && placement.home == node && !placement.is_mirrored()
+            placement.home == node && !placement.is_mirrored() && which(queue)
         };
         for home in self.homes() {
             self.agree_on_removal(&home, |topology| {

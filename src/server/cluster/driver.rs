@@ -11,7 +11,9 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{copying, frames, log_book::LogBook, switchboard::Switchboard};
+use super::{
+    copying, frames, log_book::LogBook, membership::Membership, switchboard::Switchboard,
+};
 use crate::{
     broker::{Broker, Fellows, Journal, QueueCopy},
     cluster::{
@@ -102,6 +104,7 @@ pub(super) struct Driver {
     up: BTreeSet<NodeNumber>,
     wake_at: Option<Moment>,
     next_beliefs: Moment,
+    membership: Membership,
 }
 
 impl Driver {
@@ -132,6 +135,7 @@ impl Driver {
             up: BTreeSet::new(),
             wake_at: Some(Moment::default()),
             next_beliefs: clock.now() + BELIEFS_EVERY,
+            membership: Membership::default(),
         }
     }
 
@@ -152,6 +156,7 @@ impl Driver {
                 self.turn(&mut inputs);
             }
             self.tell_beliefs();
+            self.tend_members();
         }
     }
 
@@ -169,6 +174,9 @@ impl Driver {
     fn wait(&mut self, orders: &mut Vec<Order>) -> bool {
         let now = self.clock.now();
         let mut until = self.wake_at.map_or(self.next_beliefs, |at| at.min(self.next_beliefs));
+        if let Some(at) = self.membership.due() {
+            until = until.min(at);
+        }
         if !self.lazy.is_empty() {
             until = until.min(now + LINGER);
         }
@@ -433,7 +441,7 @@ impl Driver {
         let LeaderChange { group, term, leader, is_self } = change;
         if group == GroupId::METADATA {
             self.switchboard.set_leader(leader.map(ReplicaId::node));
-            return;
+            return self.membership.leads(is_self);
         }
         let queue = QueueId(group.0);
         if is_self {
@@ -441,6 +449,17 @@ impl Driver {
             self.propose(group, inputs);
         } else {
             self.broker.ceases_to_lead(queue);
+        }
+    }
+
+    /// Follows what was agreed on about the nodes, and has the right ones vote.
+    fn tend_members(&mut self) {
+        let Self { host, broker, switchboard, clock, up, .. } = self;
+        let change = self.membership.tend((host, broker, switchboard), up, clock.now());
+        if let Some((voters, learners)) = change {
+            let ticket = self.ticket();
+            let group = GroupId::METADATA;
+            self.turn(&mut vec![Input::ChangeMembers { group, voters, learners, ticket }]);
         }
     }
 

@@ -1,13 +1,19 @@
 //! A node as one of several that are one broker.
 
+mod admitting;
 mod bell;
 mod copying;
 mod driver;
+mod enquiry;
+mod formation;
 mod frames;
 mod handler;
 mod identity;
 mod log_book;
+mod membership;
 mod presence;
+mod roster;
+mod settling;
 mod switchboard;
 
 use std::{
@@ -19,21 +25,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 use self::{
     driver::{Driver, Order},
+    formation::Seeker,
     handler::Reception,
     identity::Identity,
     log_book::LogBook,
+    settling::Settling,
     switchboard::Switchboard,
 };
 use super::{StartError, journal::StoreJournal};
 use crate::{
     broker::{Broker, Fellows, Job, Journal, Restoring, queue::Restored},
     cluster::{
-        GroupId, Members, ReplicaId,
+        GroupId, Members,
         detector::Patience,
         host::{GroupState, Host, Settings as HostSettings},
     },
@@ -64,6 +71,8 @@ pub(super) struct Newcomer {
     identity: Identity,
     /// The record of the identity.
     written: LogPosition,
+    me: Member,
+    /// As they were when this node came.
     members: BTreeMap<NodeNumber, Member>,
     remains: Remains,
     switchboard: Arc<Switchboard>,
@@ -74,7 +83,7 @@ pub(super) struct Newcomer {
 /// A node's part in its cluster.
 pub(super) struct Fellow {
     switchboard: Arc<Switchboard>,
-    broker: Arc<Broker>,
+    settling: Settling,
     peers: Peers,
     driver: Option<thread::JoinHandle<()>>,
 }
@@ -83,34 +92,47 @@ pub(super) struct Fellow {
 const REMINDER: Duration = Duration::from_secs(10);
 
 impl Newcomer {
-    /// Finds out which node this is. `None` when it is by itself.
-    pub(super) fn of(
+    /// Finds out which node this is: a node without an identity asks the others, and waits for them
+    /// as long as it takes. `None` when it is by itself.
+    pub(super) async fn of(
         config: &Config,
-        remains: Remains,
+        (remains, is_blank): (Remains, bool),
         journal: &StoreJournal,
     ) -> Result<Option<Self>, StartError> {
         if config.cluster.nodes.is_empty() {
             return Ok(None);
         }
-        let members = numbered(&config.cluster.nodes);
-        let own = members.iter().find(|(_, member)| member.name == config.node_name);
-        let Some((node, _)) = own else {
-            return Err(StartError::NotInCluster { name: config.node_name.clone() });
-        };
-        let known = Identity::find(&remains.facts);
-        let identity = Identity {
-            cluster: known.map_or_else(|| cluster_of(&members), |known| known.cluster),
-            node: known.map_or(*node, |known| known.node),
-            incarnation: known.map_or(1, |known| known.incarnation + 1),
+        let listed = config.cluster.nodes.iter();
+        let listed: BTreeMap<_, _> =
+            listed.map(|node| (node.name.clone(), node.address.clone())).collect();
+        let name = config.node_name.clone();
+        let address = listed.get(&name).cloned();
+        let me = match address {
+            Some(address) => Member { name, address },
+            None => return Err(StartError::NotInCluster { name }),
         };
         let mut batch = Batch::default();
+        let (mut identity, members) = match Identity::find(&remains.facts) {
+            Some(identity) => (identity, identity::acquaintances(&remains.facts)),
+            None if !is_blank => return Err(StartError::NotBlank),
+            None => {
+                let listener = listen(config, &me).await?;
+                let credentials = credentials(&config.cluster);
+                let listed = listed.clone();
+                let seeker = Seeker { me: me.clone(), listed, credentials };
+                let (identity, members) = seeker.seek(listener).await;
+                identity::put_acquaintances(&members, &mut batch);
+                (identity, members)
+            }
+        };
+        identity.incarnation += 1;
         identity.put(&mut batch);
         let written = journal.append(&mut batch);
         let (order, orders) = mpsc::channel();
         let (later, jobs) = mpsc::channel();
-        let names = members.iter().map(|(node, member)| (*node, member.name.clone())).collect();
-        let switchboard = Arc::new(Switchboard::new(identity.node, names, order, later));
-        Ok(Some(Self { identity, written, members, remains, switchboard, orders, jobs }))
+        let who = (identity.cluster, identity.node);
+        let switchboard = Arc::new(Switchboard::new(who, listed, &members, order, later));
+        Ok(Some(Self { identity, written, me, members, remains, switchboard, orders, jobs }))
     }
 
     /// The broker as this node's.
@@ -130,7 +152,7 @@ impl Newcomer {
         journal: &Arc<StoreJournal>,
         clock: Clock,
     ) -> Result<Fellow, StartError> {
-        let Self { identity, written, members, remains, switchboard, orders, jobs } = self;
+        let Self { identity, written, me, members, remains, switchboard, orders, jobs } = self;
         // No start may ever be taken for an earlier one.
         journal.reach(written).await.map_err(|what| StartError::ClusterState { what })?;
         let applied = |group: GroupId| match group {
@@ -141,8 +163,10 @@ impl Newcomer {
         let (book, states) = LogBook::restore(&facts, logs, &**journal, applied)
             .map_err(|what| StartError::ClusterState { what })?;
         let last_applied = states.iter().map(|state| (state.group, state.applied)).collect();
-        let host = make_host(identity, &members, broker, states);
-        let listener = listen(config, &members[&identity.node]).await?;
+        let host = make_host(identity, broker, states);
+        let listener = listen(config, &me).await?;
+        let agreed = broker.nodes_agreed();
+        let members = if agreed.is_empty() { members } else { switchboard.members_of(&agreed) };
         let reception = Reception {
             switchboard: Arc::clone(&switchboard),
             broker: Arc::clone(broker),
@@ -173,38 +197,30 @@ impl Newcomer {
         let driver = Driver::new((host, book, last_applied), own.0, own.1, own.2, clock, orders);
         let named = thread::Builder::new().name("leveret-cluster".to_owned());
         let driver = named.spawn(move || driver.run()).map_err(cannot_start)?;
-        Ok(Fellow { switchboard, broker: Arc::clone(broker), peers, driver: Some(driver) })
+        let (broker, expected) = (Arc::clone(broker), config.cluster.nodes.len());
+        let driver = Some(driver);
+        let settling = Settling {
+            switchboard: Arc::clone(&switchboard),
+            broker,
+            me,
+            identity,
+            expected,
+        };
+        Ok(Fellow { switchboard, settling, peers, driver })
     }
 }
 
 impl Fellow {
-    /// Returns once the metadata has a leader and this node has what was agreed on; the node that
-    /// is first in the list brings the first user and virtual host. Blocks its thread.
+    /// Returns when clients may come: see [`Settling::run`].
     ///
     /// # Errors
     /// When the configuration asks for what cannot be.
-    pub(super) fn settle(
-        &self,
-        establish: impl Fn(&Broker) -> Result<(), StartError>,
-    ) -> Result<(), StartError> {
-        let is_first = self.switchboard.me == NodeNumber(1);
-        while self.broker.is_blank() {
-            let has_leader =
-                self.switchboard.wait_for(REMINDER, &mut || self.switchboard.leader().is_some());
-            if !has_leader {
-                let up = self.switchboard.up().len() + 1;
-                tracing::info!("waiting for a majority of the cluster: {up} nodes are there");
-            } else if is_first {
-                establish(&self.broker)?;
-            } else {
-                self.switchboard.wait_for(REMINDER, &mut || !self.broker.is_blank());
-            }
-        }
-        self.switchboard.wait_for(REMINDER, &mut || self.switchboard.leader().is_some());
-        while self.broker.forget_transients(self.switchboard.me).is_err() {
-            tracing::info!("waiting for a majority of the cluster");
-        }
-        Ok(())
+    pub(super) async fn settle(&self, config: &Config) -> Result<(), StartError> {
+        let (settling, config) = (self.settling.clone(), config.clone());
+        let settled = tokio::task::spawn_blocking(move || settling.run(&config)).await;
+        settled.unwrap_or_else(|failure| {
+            Err(StartError::ClusterState { what: format!("a start that fails: {failure}") })
+        })
     }
 
     /// Leaves the others. The broker must be at rest.
@@ -218,30 +234,8 @@ impl Fellow {
     }
 }
 
-/// The nodes, numbered from 1 in the order of their names: all nodes number them alike.
-fn numbered(nodes: &[config::ClusterNode]) -> BTreeMap<NodeNumber, Member> {
-    let mut nodes: Vec<_> = nodes.to_vec();
-    nodes.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-    nodes.dedup_by(|one, other| one.name == other.name);
-    let members = nodes.into_iter().map(|node| Member { name: node.name, address: node.address });
-    (1..).map(NodeNumber).zip(members).collect()
-}
-
-/// The same number on all nodes that begin with the same list.
-fn cluster_of(members: &BTreeMap<NodeNumber, Member>) -> u128 {
-    let mut hash = Sha256::new();
-    for member in members.values() {
-        hash.update(member.name.as_bytes());
-        hash.update([0]);
-    }
-    let digest: [u8; 32] = hash.finalize().into();
-    let (first, _) = digest.split_first_chunk().expect("the digest has 32 octets");
-    u128::from_be_bytes(*first)
-}
-
 fn make_host(
     identity: Identity,
-    members: &BTreeMap<NodeNumber, Member>,
     broker: &Broker,
     states: Vec<GroupState>,
 ) -> Host {
@@ -258,10 +252,10 @@ fn make_host(
         }
     }
     if !has_metadata {
-        let replica = |node: &NodeNumber| ReplicaId::new(*node, 1);
-        let all: Vec<_> = members.keys().map(replica).collect();
-        let own = replica(&identity.node);
-        host.create(GroupId::METADATA, own, Members::new(&all, &[]), 0);
+        let own = roster::replica(identity.node);
+        // Who comes later learns from the leader who the members are.
+        let first: &[_] = if identity.is_founder() { &[own] } else { &[] };
+        host.create(GroupId::METADATA, own, Members::new(first, &[]), 0);
     }
     host
 }

@@ -19,7 +19,6 @@ pub(super) fn replica(node: NodeNumber) -> ReplicaId {
 }
 
 /// How far the members are: what the leader's host says.
-#[derive(Debug)]
 pub(super) struct Advance<'a> {
     pub(super) members: &'a Members,
     pub(super) progress: &'a [(ReplicaId, Index)],
