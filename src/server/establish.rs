@@ -37,7 +37,7 @@ pub(super) async fn open_broker(
     clock: Clock,
 ) -> Result<Opened, StartError> {
     let Some(path) = &config.data_dir else {
-        if !config.cluster.nodes.is_empty() {
+        if config.cluster.is_wanted() {
             return Err(StartError::ClusterWithoutDataDir);
         }
         let broker = make_broker(config, timer)?;

@@ -96,6 +96,13 @@ pub enum StartError {
     ControlSocketInUse { path: PathBuf },
     #[error("`{name}`, this node, is not among `cluster_formation.classic_config.nodes`")]
     NotInCluster { name: String },
+    #[error("the data directory is that of the node `{kept}`, and this one is `{name}`")]
+    OtherNode { kept: String, name: String },
+    #[error(
+        "`cluster.tls.cacertfile`, `cluster.tls.certfile` and `cluster.tls.keyfile` are set all \
+         three, or none"
+    )]
+    ClusterTls,
     #[error(
         "the data directory has what a node by itself has kept: a node that joins a cluster begins \
          with an empty one"

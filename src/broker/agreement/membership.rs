@@ -15,6 +15,8 @@ use crate::{
 pub enum NotAdmitted {
     #[error("no majority of the cluster has agreed in time")]
     NoQuorum,
+    #[error("the cluster is only being made")]
+    TooEarly,
     #[error("the node was removed from the cluster")]
     Gone,
     #[error("there is no such node in the cluster")]
@@ -30,6 +32,18 @@ impl Broker {
     /// Grows with every change of [`Self::nodes_agreed`], and of other things.
     pub fn registry_index(&self) -> u64 {
         self.cluster.as_ref().map_or(0, |cluster| cluster.marks().registry)
+    }
+
+    /// Makes this node, which has made the cluster, its first one. Blocks its thread.
+    ///
+    /// # Errors
+    /// [`NotAdmitted::NoQuorum`].
+    pub fn found(&self, name: &str, address: &str, store: u128) -> Result<(), NotAdmitted> {
+        let cluster = self.cluster.as_ref().ok_or(NotAdmitted::Unknown)?;
+        self.agree_on_nodes(cluster, |nodes| match nodes.is_empty() {
+            true => Ok(admission(nodes, name, address, store)),
+            false => Ok(Vec::new()),
+        })
     }
 
     /// Has all nodes agree that there is a node of this name whose store is this one, and gives it
@@ -51,6 +65,7 @@ impl Broker {
         self.agree_on_nodes(cluster, |nodes| match known(nodes).map(|number| &nodes[&number]) {
             Some(node) if node.is_gone => Err(NotAdmitted::Gone),
             Some(_) => Ok(Vec::new()),
+            None if nodes.is_empty() => Err(NotAdmitted::TooEarly),
             None => Ok(admission(nodes, name, address, store)),
         })?;
         let nodes = self.nodes_agreed();

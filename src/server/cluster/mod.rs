@@ -3,6 +3,7 @@
 mod admitting;
 mod bell;
 mod copying;
+mod discovery;
 mod driver;
 mod enquiry;
 mod formation;
@@ -48,7 +49,8 @@ use crate::{
     model::{Batch, LogPosition, NodeNumber, QueueId},
     net::{
         Clock,
-        peers::{self, Credentials, Introduction, Limits, Member, Peers, Secret},
+        peers::{self, Credentials, Introduction, Limits, Member, NodeTls, Peers, Secret},
+        tls::NodeFiles,
     },
 };
 
@@ -74,6 +76,7 @@ pub(super) struct Newcomer {
     me: Member,
     /// As they were when this node came.
     members: BTreeMap<NodeNumber, Member>,
+    credentials: Credentials,
     remains: Remains,
     switchboard: Arc<Switchboard>,
     orders: mpsc::Receiver<Order>,
@@ -99,27 +102,24 @@ impl Newcomer {
         (remains, is_blank): (Remains, bool),
         journal: &StoreJournal,
     ) -> Result<Option<Self>, StartError> {
-        if config.cluster.nodes.is_empty() {
+        if !config.cluster.is_wanted() {
             return Ok(None);
         }
-        let listed = config.cluster.nodes.iter();
-        let listed: BTreeMap<_, _> =
-            listed.map(|node| (node.name.clone(), node.address.clone())).collect();
-        let name = config.node_name.clone();
-        let address = listed.get(&name).cloned();
-        let me = match address {
-            Some(address) => Member { name, address },
-            None => return Err(StartError::NotInCluster { name }),
-        };
         let mut batch = Batch::default();
-        let (mut identity, members) = match Identity::find(&remains.facts) {
-            Some(identity) => (identity, identity::acquaintances(&remains.facts)),
-            None if !is_blank => return Err(StartError::NotBlank),
+        let known = Identity::find(&remains.facts);
+        if known.is_none() && !is_blank {
+            return Err(StartError::NotBlank);
+        }
+        let credentials = credentials(&config.cluster)?;
+        let listed = discovery::listed(config, known.is_none()).await;
+        let acquaintances = identity::acquaintances(&remains.facts);
+        let me = who(config, &listed, known.and_then(|known| acquaintances.get(&known.node)))?;
+        let (mut identity, members) = match known {
+            Some(identity) => (identity, acquaintances),
             None => {
                 let listener = listen(config, &me).await?;
-                let credentials = credentials(&config.cluster);
-                let listed = listed.clone();
-                let seeker = Seeker { me: me.clone(), listed, credentials };
+                let (me, listed) = (me.clone(), listed.clone());
+                let seeker = Seeker { me, listed, credentials: credentials.clone() };
                 let (identity, members) = seeker.seek(listener).await;
                 identity::put_acquaintances(&members, &mut batch);
                 (identity, members)
@@ -132,7 +132,18 @@ impl Newcomer {
         let (later, jobs) = mpsc::channel();
         let who = (identity.cluster, identity.node);
         let switchboard = Arc::new(Switchboard::new(who, listed, &members, order, later));
-        Ok(Some(Self { identity, written, me, members, remains, switchboard, orders, jobs }))
+        let newcomer = Self {
+            identity,
+            written,
+            me,
+            members,
+            credentials,
+            remains,
+            switchboard,
+            orders,
+            jobs,
+        };
+        Ok(Some(newcomer))
     }
 
     /// The broker as this node's.
@@ -152,7 +163,9 @@ impl Newcomer {
         journal: &Arc<StoreJournal>,
         clock: Clock,
     ) -> Result<Fellow, StartError> {
-        let Self { identity, written, me, members, remains, switchboard, orders, jobs } = self;
+        let Self { identity, written, me, members, credentials, .. } = self;
+        let (remains, switchboard) = (self.remains, self.switchboard);
+        let (orders, jobs) = (self.orders, self.jobs);
         // No start may ever be taken for an earlier one.
         journal.reach(written).await.map_err(|what| StartError::ClusterState { what })?;
         let applied = |group: GroupId| match group {
@@ -184,7 +197,7 @@ impl Newcomer {
                     versions: peers::VERSIONS,
                 },
                 listener,
-                credentials: credentials(&config.cluster),
+                credentials,
                 members,
                 patience: Patience::of(config.cluster.down_after),
                 limits: Limits::default(),
@@ -197,7 +210,7 @@ impl Newcomer {
         let driver = Driver::new((host, book, last_applied), own.0, own.1, own.2, clock, orders);
         let named = thread::Builder::new().name("leveret-cluster".to_owned());
         let driver = named.spawn(move || driver.run()).map_err(cannot_start)?;
-        let (broker, expected) = (Arc::clone(broker), config.cluster.nodes.len());
+        let (broker, expected) = (Arc::clone(broker), switchboard.listed());
         let driver = Some(driver);
         let settling = Settling {
             switchboard: Arc::clone(&switchboard),
@@ -260,9 +273,37 @@ fn make_host(
     host
 }
 
-fn credentials(config: &config::Cluster) -> Credentials {
+/// What this node is called, and where it is. `kept` is what its data directory says.
+fn who(
+    config: &Config,
+    listed: &BTreeMap<String, String>,
+    kept: Option<&Member>,
+) -> Result<Member, StartError> {
+    let name = config.node_name.clone();
+    if let Some(kept) = kept.filter(|kept| kept.name != name) {
+        return Err(StartError::OtherNode { kept: kept.name.clone(), name });
+    }
+    let address = listed.get(&name).or(kept.map(|kept| &kept.address)).cloned();
+    match address {
+        Some(address) => Ok(Member { name, address }),
+        None => Err(StartError::NotInCluster { name }),
+    }
+}
+
+/// How this node and the others prove to each other who they are.
+fn credentials(config: &config::Cluster) -> Result<Credentials, StartError> {
     let secret = config.secret.as_ref().map(|secret| Secret::new(secret.as_bytes()));
-    Credentials { tls: None, secret }
+    let config::ClusterTls { authorities, certificate, key } = &config.tls;
+    let tls = match (authorities, certificate, key) {
+        (None, None, None) => None,
+        (Some(authorities), Some(certificate), Some(key)) => {
+            let (authorities, certificate) = (authorities.clone(), certificate.clone());
+            let files = NodeFiles { authorities, certificate, key: key.clone() };
+            Some(Arc::new(NodeTls::new(files)?))
+        }
+        _ => return Err(StartError::ClusterTls),
+    };
+    Ok(Credentials { tls, secret })
 }
 
 async fn listen(config: &Config, own: &Member) -> Result<TcpListener, StartError> {

@@ -59,7 +59,7 @@ impl Settling {
         if self.identity.is_founder() {
             // Without a quorum it is tried again.
             let Member { name, address } = &self.me;
-            drop(self.broker.admit(name, address, self.identity.store));
+            let _no_quorum = self.broker.found(name, address, self.identity.store);
         } else {
             self.switchboard.wait_for(patience, &mut || !self.broker.nodes_agreed().is_empty());
         }

@@ -97,6 +97,11 @@ impl Switchboard {
         }
     }
 
+    /// How many nodes the configuration names.
+    pub(super) fn listed(&self) -> usize {
+        self.listed.len()
+    }
+
     /// What a node is called.
     pub(super) fn name(&self, node: NodeNumber) -> String {
         lock(&self.names).get(&node).cloned().unwrap_or_else(|| format!("node {node}"))
