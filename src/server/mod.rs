@@ -183,8 +183,12 @@ impl Server {
             attempts: Arc::default(),
             connections: Arc::default(),
         });
-        let control = control.listening(&listeners, &management);
+        let insight = fellow.as_ref().map(Fellow::insight);
+        let control = control.listening(&listeners, &management).within(insight);
         let control = Arc::new(control.watching(&reception.connections, &reception.attempts));
+        if let Some(fellow) = &fellow {
+            fellow.tell_of(&control);
+        }
         alarms::watch(&alarms, config, &gauges, (&tasks, &stop));
         for socket in sockets {
             let (reception, clients) = (Arc::clone(&reception), Arc::clone(&clients));

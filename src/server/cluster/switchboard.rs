@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicU32, AtomicU64, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -16,9 +16,10 @@ use bytes::Bytes;
 use super::{
     bell::{Bell, block},
     driver::Order,
-    frames,
+    frames, vitals,
 };
 use crate::{
+    admin::Vitals,
     broker::{Agreed, Agreement, Broker, Fellows, Job, LiveNode, Nodes, Parcel},
     cluster::GroupId,
     model::{NodeNumber, NodeRecord, Placement, QueueId, Refusal, compact::put_varint},
@@ -44,6 +45,11 @@ pub(super) struct Switchboard {
     names: Mutex<BTreeMap<NodeNumber, String>>,
     /// Who votes on the metadata, and who only listens.
     electorate: Mutex<Electorate>,
+    /// What this node says of itself, and when it was asked for it.
+    speech: OnceLock<Speech>,
+    pulse: Mutex<Option<(Instant, Bytes)>>,
+    /// What the others have said of themselves.
+    heard: Mutex<BTreeMap<NodeNumber, Bytes>>,
     orders: mpsc::Sender<Order>,
     jobs: mpsc::Sender<Job>,
     peers: OnceLock<Peers>,
@@ -56,6 +62,12 @@ pub(super) struct Switchboard {
     /// Commands of this node that are not applied here yet, or not everywhere.
     commands: Mutex<HashMap<u64, Progress>>,
 }
+
+/// What a node says of itself.
+pub(super) type Speech = Box<dyn Fn() -> Bytes + Send + Sync>;
+
+/// So long it says the same.
+const SAME_SPEECH: Duration = Duration::from_secs(2);
 
 /// The members of the group of the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,6 +97,9 @@ impl Switchboard {
             listed,
             names: Mutex::new(names),
             electorate: Mutex::default(),
+            speech: OnceLock::new(),
+            pulse: Mutex::default(),
+            heard: Mutex::default(),
             orders,
             jobs,
             peers: OnceLock::new(),
@@ -128,6 +143,34 @@ impl Switchboard {
             peers.set_members(self.members_of(nodes));
         }
         self.bell.ring();
+    }
+
+    /// From here on the node tells the others what `speech` says.
+    pub(super) fn speak(&self, speech: Speech) {
+        let _only_once = self.speech.set(speech);
+    }
+
+    /// What is to be said with the next heartbeat.
+    pub(super) fn pulse(&self) -> Bytes {
+        let Some(speech) = self.speech.get() else { return Bytes::new() };
+        let mut pulse = lock(&self.pulse);
+        match &*pulse {
+            Some((at, said)) if at.elapsed() < SAME_SPEECH => said.clone(),
+            _ => {
+                let said = speech();
+                *pulse = Some((Instant::now(), said.clone()));
+                said
+            }
+        }
+    }
+
+    pub(super) fn hear(&self, node: NodeNumber, said: Bytes) {
+        lock(&self.heard).insert(node, said);
+    }
+
+    pub(super) fn vitals_of(&self, node: NodeNumber) -> Option<Vitals> {
+        let said = lock(&self.heard).get(&node).cloned()?;
+        vitals::read(&said)
     }
 
     /// These are the members of the group of the metadata.
