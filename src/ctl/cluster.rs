@@ -1,12 +1,13 @@
 //! Commands about the nodes of a cluster: who they are, and who is one no longer.
 
+use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{
     broker::Broker,
     checks::{alarm_lines, alarms, listeners_of_all},
     command::{Call, Command, Scope, Section},
-    outcome::{Failure, Outcome, SOFTWARE},
+    outcome::{Failure, Outcome, UNAVAILABLE},
     place::path,
     status::{listener_line, or_none, sections_text},
 };
@@ -144,8 +145,11 @@ fn cluster_status(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failu
 
 fn forget_cluster_node(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failure> {
     let answer = broker.delete(&path(&["leveret", "nodes", call.word(0)]))?;
-    match answer.status.is_success() {
-        true => Ok(Outcome::Done),
-        false => Err(Failure::new(SOFTWARE, format!("Error:\n{}", answer.reason()))),
-    }
+    let reason = match answer.status {
+        status if status.is_success() => return Ok(Outcome::Done),
+        // As an Erlang term (RabbitMQ 3.10).
+        StatusCode::NOT_FOUND => format!("{{:not_a_cluster_node, '{}'}}", answer.reason()),
+        _ => answer.reason(),
+    };
+    Err(Failure::new(UNAVAILABLE, format!("Error:\n{reason}")))
 }

@@ -2,10 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use super::switchboard::Switchboard;
+use super::switchboard::{Electorate, Switchboard};
 use crate::{
     admin::{Fellow, NotForgotten},
     broker::{Broker, NotAdmitted},
+    model::NodeNumber,
 };
 
 /// The cluster, for the control plane.
@@ -32,6 +33,14 @@ impl Insight {
             .collect();
         fellows.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         fellows
+    }
+
+    /// Whether this node sees a majority of those that vote on the metadata.
+    pub(in crate::server) fn sees_majority(&self) -> bool {
+        let up = self.switchboard.up();
+        let Electorate { voters, .. } = self.switchboard.electorate();
+        let is_seen = |node: &&NodeNumber| **node == self.switchboard.me || up.contains(node);
+        voters.iter().filter(is_seen).count() * 2 > voters.len()
     }
 
     /// Takes a node out of the cluster for good. May block its thread for as long as agreeing
