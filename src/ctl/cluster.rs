@@ -151,5 +151,5 @@ fn forget_cluster_node(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, 
         StatusCode::NOT_FOUND => format!("{{:not_a_cluster_node, '{}'}}", answer.reason()),
         _ => answer.reason(),
     };
-    Err(Failure::new(UNAVAILABLE, format!("Error:\n{reason}")))
+    Err(Failure::new(UNAVAILABLE, reason))
 }

@@ -43,6 +43,8 @@ pub(super) struct Switchboard {
     listed: BTreeMap<String, String>,
     /// The names of all nodes that are or were of the cluster.
     names: Mutex<BTreeMap<NodeNumber, String>>,
+    /// Those that belong to the cluster, there or not.
+    known: Mutex<BTreeSet<NodeNumber>>,
     /// Who votes on the metadata, and who only listens.
     electorate: Mutex<Electorate>,
     /// What this node says of itself, and when it was asked for it.
@@ -96,6 +98,7 @@ impl Switchboard {
             cluster,
             listed,
             names: Mutex::new(names),
+            known: Mutex::new(members.keys().copied().collect()),
             electorate: Mutex::default(),
             speech: OnceLock::new(),
             pulse: Mutex::default(),
@@ -135,10 +138,17 @@ impl Switchboard {
         present.map(|(number, node)| (*number, member(node))).collect()
     }
 
+    /// The nodes that belong to the cluster, there or not: those that are gone do not.
+    pub(super) fn known(&self) -> Vec<NodeNumber> {
+        lock(&self.known).iter().copied().collect()
+    }
+
     /// These are the nodes that all have agreed on.
     pub(super) fn set_nodes(&self, nodes: &BTreeMap<NodeNumber, NodeRecord>) {
         let names = nodes.iter().map(|(number, node)| (*number, node.name.clone()));
         lock(&self.names).extend(names);
+        let present = nodes.iter().filter(|(_, node)| !node.is_gone);
+        *lock(&self.known) = present.map(|(number, _)| *number).collect();
         if let Some(peers) = self.peers() {
             peers.set_members(self.members_of(nodes));
         }
