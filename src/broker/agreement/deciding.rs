@@ -104,8 +104,10 @@ impl Broker {
                 }
             };
             let record = self.agree_on_change(cluster, (home, by), decide)?;
-            if let Some(remote) = self.remote(record.id).filter(|_| !self.is_home_of(&record)) {
-                return Ok((record, self.counts_far(&remote, true, now)?));
+            if !self.is_home_of(&record) {
+                let remote = self.remote(record.id);
+                let counts = remote.map(|remote| self.counts_far(&remote, true, now));
+                return Ok((record, counts.transpose()?.unwrap_or_default()));
             }
             let hosted = self.queue(record.id);
             if let Some(counts) = hosted.and_then(|hosted| self.counts(&hosted, true, now)) {
