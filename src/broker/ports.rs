@@ -127,6 +127,9 @@ pub trait Fellows: Debug + Send + Sync {
     /// too long.
     fn wait(&self, is_done: &mut dyn FnMut() -> bool) -> bool;
 
+    /// The same for what can be done without: a second at most.
+    fn wait_briefly(&self, is_done: &mut dyn FnMut() -> bool) -> bool;
+
     /// What a node is called, wherever it is.
     fn name_of(&self, node: NodeNumber) -> String;
 

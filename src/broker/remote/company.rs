@@ -125,6 +125,16 @@ impl Fellowship {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The way to the other nodes.
+    pub(super) fn fellows(&self) -> &dyn Fellows {
+        &*self.fellows
+    }
+
+    /// Whether another node is there.
+    pub(super) fn is_present(&self, node: NodeNumber) -> bool {
+        self.present().contains_key(&node)
+    }
+
     fn find(&self, queue: QueueId) -> Option<Arc<Remote>> {
         self.queues.get(&queue).map(|remote| Arc::clone(&remote))
     }

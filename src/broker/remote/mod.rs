@@ -1,5 +1,6 @@
 //! Queues and where they live: hosted here, or somewhere else in the cluster.
 
+mod asking;
 mod attachments;
 mod codec;
 mod company;

@@ -260,6 +260,10 @@ impl Fellows for Switchboard {
         self.wait_for(PATIENCE, is_done)
     }
 
+    fn wait_briefly(&self, is_done: &mut dyn FnMut() -> bool) -> bool {
+        self.wait_for(RETRY, is_done)
+    }
+
     fn name_of(&self, node: NodeNumber) -> String {
         self.names.get(&node).cloned().unwrap_or_else(|| format!("node {node}"))
     }
