@@ -105,6 +105,8 @@ pub enum Agreed {
 pub enum Job {
     /// A queue's life is over: it is to leave the topology.
     RemoveQueue { home: VirtualHostName, id: QueueId },
+    /// A queue's group has the members that its placement of this generation names.
+    SettleQueue { home: VirtualHostName, id: QueueId, generation: u64 },
 }
 
 /// The other nodes, as a queue's replicas and its far clients need them. Called under queues'

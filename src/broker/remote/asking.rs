@@ -13,7 +13,7 @@ use crate::{
         topology::QueueRecord,
         views::{ConsumerView, QueueState, QueueView, Whereabouts},
     },
-    model::{Moment, NodeNumber, Placement},
+    model::{Moment, NodeNumber},
 };
 
 impl Broker {
@@ -78,10 +78,9 @@ impl Broker {
     pub fn whereabouts(&self, record: &QueueRecord) -> Option<Whereabouts> {
         let fellowship = self.fellowship.as_ref()?;
         let (me, fellows) = (self.node(), fellowship.fellows());
-        let Placement { home, replicas } = &record.placement;
-        let mut members: Vec<_> = replicas.iter().map(|id| Placement::node_of(*id)).collect();
+        let mut members: Vec<_> = record.placement.nodes().collect();
         if members.is_empty() {
-            members.push(*home);
+            members.push(record.placement.home);
         }
         let is_there = |node: &NodeNumber| *node == me || fellowship.is_present(*node);
         let online: Vec<_> = members.iter().copied().filter(is_there).collect();

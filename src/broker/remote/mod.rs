@@ -9,6 +9,7 @@ mod intake;
 mod lead;
 mod listening;
 mod mirroring;
+mod moving;
 mod parcel;
 mod place;
 mod remote;
