@@ -28,8 +28,19 @@ impl Broker {
     /// [`Refusal::NoQuorum`]: it is to be tried again.
     pub fn perform(&self, jobs: &[Job]) -> Result<(), Refusal> {
         let mut ended = BTreeMap::<&VirtualHostName, Vec<QueueId>>::new();
-        for Job::RemoveQueue { home, id } in jobs {
-            ended.entry(home).or_default().push(*id);
+        let mut settled = BTreeMap::<&VirtualHostName, BTreeMap<QueueId, u64>>::new();
+        for job in jobs {
+            match job {
+                Job::RemoveQueue { home, id } => ended.entry(home).or_default().push(*id),
+                Job::SettleQueue { home, id, generation } => {
+                    settled.entry(home).or_default().insert(*id, *generation);
+                }
+            }
+        }
+        for (home, settled) in settled {
+            if let Some(home) = self.virtual_host(home) {
+                self.agree_on_removal(&home, |topology| topology.settle(&settled))?;
+            }
         }
         for (home, mut ids) in ended {
             ids.sort_unstable();

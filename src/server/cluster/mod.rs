@@ -8,6 +8,7 @@ mod handler;
 mod identity;
 mod log_book;
 mod presence;
+mod reconcile;
 mod switchboard;
 
 use std::{
@@ -170,6 +171,7 @@ impl Newcomer {
         );
         switchboard.join(peers.clone(), Arc::clone(broker));
         start_clerk(jobs, broker)?;
+        reconcile::watch(broker).map_err(cannot_start)?;
         let own = (Arc::clone(broker), Arc::clone(journal), Arc::clone(&switchboard));
         let driver = Driver::new((host, book, last_applied), own.0, own.1, own.2, clock, orders);
         let named = thread::Builder::new().name("leveret-cluster".to_owned());
@@ -206,6 +208,13 @@ impl Fellow {
             tracing::info!("waiting for a majority of the cluster");
         }
         Ok(())
+    }
+
+    /// Has others lead what this node leads, if they are there. Takes some seconds at most.
+    pub(super) async fn hand_over(&self) {
+        let switchboard = Arc::clone(&self.switchboard);
+        // A thread that panicked has said so.
+        drop(tokio::task::spawn_blocking(move || switchboard.hand_over()).await);
     }
 
     /// Leaves the others. The broker must be at rest.

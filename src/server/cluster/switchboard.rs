@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
         mpsc,
     },
     time::Duration,
@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// After so long without an answer a command is sent again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// So long a node that stops waits for others to lead what it leads.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 /// Nobody waits longer than this for what a node that is there has not applied.
 const EVERYWHERE: Duration = Duration::from_millis(200);
 
@@ -50,6 +53,8 @@ pub(super) struct Switchboard {
     /// The node that leads the metadata; 0 when nobody does.
     leader: AtomicU32,
     up: Mutex<BTreeSet<NodeNumber>>,
+    /// Something is led here that others could lead.
+    leading: AtomicBool,
     next_command: AtomicU64,
     /// Commands of this node that are not applied here yet, or not everywhere.
     commands: Mutex<HashMap<u64, Progress>>,
@@ -79,6 +84,7 @@ impl Switchboard {
             bell: Bell::new(clock),
             leader: AtomicU32::new(0),
             up: Mutex::default(),
+            leading: AtomicBool::new(false),
             next_command: AtomicU64::new(1),
             commands: Mutex::default(),
         }
@@ -134,6 +140,19 @@ impl Switchboard {
 
     pub(super) fn leader(&self) -> Option<NodeNumber> {
         Some(NodeNumber(self.leader.load(Ordering::Acquire))).filter(|node| node.0 > 0)
+    }
+
+    /// While all is to be handed over: whether something is left to be.
+    pub(super) fn set_leading(&self, leading: bool) {
+        self.leading.store(leading, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Has others lead what this node leads, and waits a little for that.
+    pub(super) fn hand_over(&self) {
+        self.set_leading(true);
+        self.order(Order::HandOver(true));
+        self.bell.wait(FAREWELL, &mut || !self.leading.load(Ordering::Acquire));
     }
 
     pub(super) fn set_up(&self, node: NodeNumber, is_up: bool) {
@@ -245,7 +264,8 @@ impl Agreement for Switchboard {
             name: self.name_of(*number),
             queues_led: led.get(number).copied().unwrap_or(0),
         });
-        Nodes { me: self.me, live: live.collect() }
+        let known = self.names.keys().copied().collect();
+        Nodes { me: self.me, live: live.collect(), known }
     }
 }
 
@@ -268,6 +288,10 @@ impl Fellows for Switchboard {
 
     fn wait(&self, is_done: &mut dyn FnMut() -> bool) -> bool {
         self.wait_for(PATIENCE, is_done)
+    }
+
+    fn wait_briefly(&self, is_done: &mut dyn FnMut() -> bool) -> bool {
+        self.wait_for(RETRY, is_done)
     }
 
     fn name_of(&self, node: NodeNumber) -> String {
