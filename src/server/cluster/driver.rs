@@ -17,6 +17,7 @@ use super::{
     copying::{self, Part},
     frames,
     log_book::LogBook,
+    membership::Membership,
     reconcile::Reconcile,
     switchboard::Switchboard,
 };
@@ -112,6 +113,7 @@ pub(super) struct Driver {
     up: BTreeSet<NodeNumber>,
     wake_at: Option<Moment>,
     next_beliefs: Moment,
+    membership: Membership,
     reconcile: Reconcile,
     /// Groups led here of which a proposal was lost, and when to look at them: nothing that follows
     /// on it may be agreed on.
@@ -148,6 +150,7 @@ impl Driver {
             up: BTreeSet::new(),
             wake_at: Some(Moment::default()),
             next_beliefs: clock.now() + BELIEFS_EVERY,
+            membership: Membership::default(),
             reconcile: Reconcile::default(),
             faltering: BTreeMap::new(),
             leaving: None,
@@ -174,6 +177,7 @@ impl Driver {
                 self.turn(&mut inputs);
             }
             self.tell_beliefs();
+            self.tend_members();
         }
     }
 
@@ -191,6 +195,9 @@ impl Driver {
     fn wait(&mut self, orders: &mut Vec<Order>) -> bool {
         let now = self.clock.now();
         let mut until = self.wake_at.map_or(self.next_beliefs, |at| at.min(self.next_beliefs));
+        if let Some(at) = self.membership.due() {
+            until = until.min(at);
+        }
         let others = self.faltering.values().min().copied().into_iter().chain(self.leaving);
         until = others.chain(self.reconcile.due()).fold(until, Ord::min);
         if !self.lazy.is_empty() {
@@ -473,7 +480,7 @@ impl Driver {
         let LeaderChange { group, term, leader, is_self } = change;
         if group == GroupId::METADATA {
             self.switchboard.set_leader(leader.map(ReplicaId::node));
-            return;
+            return self.membership.leads(is_self);
         }
         let queue = QueueId(group.0);
         self.reconcile.look_again(group);
@@ -483,6 +490,17 @@ impl Driver {
             self.propose(group, inputs);
         } else {
             self.broker.ceases_to_lead(queue);
+        }
+    }
+
+    /// Follows what was agreed on about the nodes, and has the right ones vote.
+    fn tend_members(&mut self) {
+        let Self { host, broker, switchboard, clock, up, .. } = self;
+        let change = self.membership.tend((host, broker, switchboard), up, clock.now());
+        if let Some((voters, learners)) = change {
+            let ticket = self.ticket();
+            let group = GroupId::METADATA;
+            self.turn(&mut vec![Input::ChangeMembers { group, voters, learners, ticket }]);
         }
     }
 
