@@ -62,7 +62,7 @@ pub use self::{
     topology::{
         ExchangeDeclaration, ExchangeRecord, LiveNode, Nodes, QueueDeclaration, QueueRecord,
     },
-    views::{ConsumerView, QueueView, Subscriber},
+    views::{ConsumerView, QueueState, QueueView, Subscriber, Whereabouts},
 };
 
 use self::{

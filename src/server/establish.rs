@@ -49,7 +49,7 @@ pub(super) async fn open_broker(
     let mut gathered = recovery::gather(recovered).map_err(|failure| unusable(path, failure))?;
     let remains = Remains::of(&mut gathered.restoring);
     let found = (remains, gathered.restoring.is_empty());
-    let newcomer = Newcomer::of(config, found, &journal).await?;
+    let newcomer = Newcomer::of(config, found, &journal, clock).await?;
     let broker = new_broker(config, timer, Some(Arc::<StoreJournal>::clone(&journal)));
     let mut broker = broker.saving_memory_when(pressure);
     if let Some(newcomer) = &newcomer {

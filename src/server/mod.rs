@@ -258,6 +258,9 @@ impl Server {
     /// Accepts nobody any more, closes every connection with 320 CONNECTION_FORCED, and returns
     /// when the clients have gone, or after three seconds; by then, everything is written.
     pub async fn stop(mut self) {
+        if let Some(fellow) = &self.fellow {
+            fellow.hand_over().await;
+        }
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

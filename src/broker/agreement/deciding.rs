@@ -28,10 +28,19 @@ impl Broker {
     /// [`Refusal::NoQuorum`]: it is to be tried again.
     pub fn perform(&self, jobs: &[Job]) -> Result<(), Refusal> {
         let mut ended = BTreeMap::<&VirtualHostName, Vec<QueueId>>::new();
+        let mut settled = BTreeMap::<&VirtualHostName, BTreeMap<QueueId, u64>>::new();
         for job in jobs {
             match job {
                 Job::RemoveQueue { home, id } => ended.entry(home).or_default().push(*id),
+                Job::SettleQueue { home, id, generation } => {
+                    settled.entry(home).or_default().insert(*id, *generation);
+                }
                 Job::ForgetNode(node) => self.forget_queues_of(*node, |_| true)?,
+            }
+        }
+        for (home, settled) in settled {
+            if let Some(home) = self.virtual_host(home) {
+                self.agree_on_removal(&home, |topology| topology.settle(&settled))?;
             }
         }
         for (home, mut ids) in ended {
@@ -116,8 +125,10 @@ impl Broker {
                 }
             };
             let record = self.agree_on_change(cluster, (home, by), decide)?;
-            if let Some(remote) = self.remote(record.id).filter(|_| !self.is_home_of(&record)) {
-                return Ok((record, self.counts_far(&remote, true, now)?));
+            if !self.is_home_of(&record) {
+                let remote = self.remote(record.id);
+                let counts = remote.map(|remote| self.counts_far(&remote, true, now));
+                return Ok((record, counts.transpose()?.unwrap_or_default()));
             }
             let hosted = self.queue(record.id);
             if let Some(counts) = hosted.and_then(|hosted| self.counts(&hosted, true, now)) {

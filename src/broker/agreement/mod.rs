@@ -14,6 +14,7 @@ mod applying;
 mod command;
 mod deciding;
 mod membership;
+mod moving;
 mod registering;
 mod state;
 #[cfg(test)]
@@ -131,6 +132,7 @@ fn numbers(change: &Change) -> Vec<QueueId> {
         Change::QueueDeclared(queue) => vec![queue.id],
         Change::ExchangeDeclared(exchange) => exchange.annexes.clone(),
         Change::ExchangeDeleted(_) | Change::QueueDeleted(_) => Vec::new(),
+        Change::QueuePlaced(..) => Vec::new(),
         Change::Bound(_) | Change::Unbound(_) | Change::Described(_) => Vec::new(),
         Change::PolicySet(..) | Change::PolicyCleared(..) => Vec::new(),
     }

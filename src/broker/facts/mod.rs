@@ -163,11 +163,16 @@ fn put_queue(value: &mut Vec<u8>, queue: &QueueRecord) {
         put_varint(value, owner.0);
     }
     if is_placed {
-        let Placement { home, replicas } = &queue.placement;
-        put_varint(value, home.0.into());
-        put_varint(value, replicas.len() as u64);
-        replicas.iter().for_each(|replica| put_varint(value, *replica));
+        put_placement(value, &queue.placement);
     }
+}
+
+pub(super) fn put_placement(octets: &mut Vec<u8>, placement: &Placement) {
+    let Placement { home, replicas, generation, moving } = placement;
+    put_varint(octets, home.0.into());
+    put_varint(octets, replicas.len() as u64);
+    replicas.iter().for_each(|replica| put_varint(octets, *replica));
+    put_varint(octets, generation << 1 | u64::from(*moving));
 }
 
 /// Appends a table's pairs in their AMQP encoding, without the length before them.
@@ -284,7 +289,10 @@ fn read_queue(
     let durable = flags & TRANSIENT == 0;
     let owner = if flags & OWNED != 0 { Some(read_owner(&mut reader, durable)?) } else { None };
     let is_placed = flags & PLACED != 0;
-    let placement = if is_placed { read_placement(&mut reader)? } else { Placement::default() };
+    let placement = match is_placed {
+        true => read_placement(&mut reader).ok_or(Fault::Meaningless)?,
+        false => Placement::default(),
+    };
     let arguments = read_table(value, reader)?;
     let resource = topology::queue_resource(home, &name);
     let options = QueueOptions::parse(&resource, &arguments).map_err(Fault::Refused)?;
@@ -306,12 +314,13 @@ fn read_owner(reader: &mut Reader<'_>, durable: bool) -> Result<ConnectionId, Fa
     Ok(ConnectionId(owner))
 }
 
-fn read_placement(reader: &mut Reader<'_>) -> Result<Placement, Fault> {
-    let number = |reader: &mut Reader<'_>| reader.varint().ok_or(Fault::Meaningless);
-    let home = u32::try_from(number(reader)?).map_err(|_| Fault::Meaningless)?;
-    let count = number(reader)?;
-    let replicas = (0..count).map(|_| number(reader)).collect::<Result<_, _>>()?;
-    Ok(Placement { home: NodeNumber(home), replicas })
+/// What [`put_placement`] wrote; `None` when nothing of ours did.
+pub(super) fn read_placement(reader: &mut Reader<'_>) -> Option<Placement> {
+    let home = NodeNumber(u32::try_from(reader.varint()?).ok()?);
+    let count = reader.varint()?;
+    let replicas = (0..count).map(|_| reader.varint()).collect::<Option<_>>()?;
+    let changes = reader.varint()?;
+    Some(Placement { home, replicas, generation: changes >> 1, moving: changes & 1 == 1 })
 }
 
 /// More than two are never asked for.

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::{
-    remote::{Leadership, Remote},
     replica::{Copy, Replica},
+    sight::{Leadership, Remote},
 };
 use crate::{
     broker::queue::Kept,
@@ -16,6 +16,16 @@ impl Remote {
     /// This node mirrors the queue.
     pub(super) fn mirror(&self, replica: Replica) {
         self.lock().replica = Some(replica);
+    }
+
+    /// This node mirrors the queue no longer. Gives where the store had the messages.
+    pub(super) fn give_up(&self) -> Option<QueueId> {
+        let mut state = self.lock();
+        if !matches!(state.leadership, Leadership::There { .. }) {
+            self.step_down(&mut state);
+        }
+        state.incoming = None;
+        state.replica.take().map(|replica| replica.contents)
     }
 
     /// Where this node's store has the messages, if it mirrors them.

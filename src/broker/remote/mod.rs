@@ -1,5 +1,6 @@
 //! Queues and where they live: hosted here, or somewhere else in the cluster.
 
+mod asking;
 mod attachments;
 mod codec;
 mod company;
@@ -8,11 +9,12 @@ mod intake;
 mod lead;
 mod listening;
 mod mirroring;
+mod moving;
 mod parcel;
 mod place;
-mod remote;
 mod replica;
 mod sender;
+mod sight;
 mod succession;
 mod ways;
 
@@ -26,9 +28,9 @@ pub(in crate::broker) use self::{
     company::{Fellowship, Verdict, read_replica_key},
     parcel::{Answer, Question},
     place::Place,
-    remote::Remote,
     replica::contents_of,
     sender::Ticket,
+    sight::Remote,
 };
 
 use super::{

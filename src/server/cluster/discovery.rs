@@ -61,10 +61,8 @@ mod tests {
     fn nodes_are_named_by_their_addresses() {
         let addresses = ["10.0.0.2:25672", "[2001:db8::1]:25672"].map(|it| it.parse().unwrap());
         let nodes = named("rabbit@10.0.0.2", &addresses);
-        let expected = [
-            ("rabbit@10.0.0.2", "10.0.0.2:25672"),
-            ("rabbit@2001:db8::1", "[2001:db8::1]:25672"),
-        ];
+        let expected =
+            [("rabbit@10.0.0.2", "10.0.0.2:25672"), ("rabbit@2001:db8::1", "[2001:db8::1]:25672")];
         let expected = expected.map(|(name, address)| (name.to_owned(), address.to_owned()));
         assert_eq!(nodes, BTreeMap::from(expected));
     }

@@ -32,8 +32,12 @@ pub(super) enum Enquiry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Whereabouts {
     /// Not yet; it waits for these nodes, itself among them.
-    Nowhere { listed: Vec<String> },
-    Member { cluster: u128 },
+    Nowhere {
+        listed: Vec<String>,
+    },
+    Member {
+        cluster: u128,
+    },
 }
 
 /// How a node was taken in.

@@ -223,7 +223,8 @@ impl Chapter {
         let mut value = Vec::new();
         let zigzag = (self.priority << 1 ^ self.priority >> 63).cast_unsigned();
         let (index, term) = self.compacted;
-        for number in [self.replica.0, zigzag, self.members_since.0, index.0, term.0] {
+        let Self { replica, members_since, next, .. } = self;
+        for number in [replica.0, zigzag, members_since.0, index.0, term.0, next.0] {
             put_varint(&mut value, number);
         }
         let mut members = Vec::new();
@@ -239,9 +240,10 @@ impl Chapter {
         let priority = (zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed());
         let members_since = Index(reader.varint()?);
         let compacted = (Index(reader.varint()?), Term(reader.varint()?));
+        let next = Position(reader.varint()?);
         let members = codec::members(&value.slice_ref(reader.octets()?)).ok()?;
         let created = GroupState::created(GroupId(0), replica, members, priority);
-        Some(Self { members_since, compacted, ..Self::new(created) })
+        Some(Self { members_since, compacted, next, ..Self::new(created) })
     }
 
     /// The entries that count: a later one takes the place of all from its index on.
@@ -258,7 +260,8 @@ impl Chapter {
         }
         octets.extend(log.arrivals.into_iter().filter(|(_, octets)| !octets.is_empty()));
         octets.sort_unstable_by_key(|(position, _)| *position);
-        self.next = log.next;
+        // The store forgets the positions of what has left.
+        self.next = self.next.max(log.next);
         let mut entries: Vec<LogEntry> = Vec::new();
         for (position, octets) in octets {
             let entry = codec::entry(&octets).map_err(|_| unreadable())?;
@@ -270,11 +273,11 @@ impl Chapter {
             self.entries.push_back((entry.index, position));
             entries.push(entry);
         }
-        let expected = (self.compacted.0.0 + 1..).zip(&entries);
-        match expected.map(|(index, entry)| index == entry.index.0).all(|is_next| is_next) {
-            true => Ok(entries),
-            false => Err(format!("a gap in the log of group {group}")),
+        let mut expected = (self.compacted.0.0 + 1..).zip(&entries);
+        if expected.all(|(index, entry)| index == entry.index.0) {
+            return Ok(entries);
         }
+        Err(format!("a gap in the log of group {group}"))
     }
 }
 

@@ -14,6 +14,7 @@ mod insight;
 mod log_book;
 mod membership;
 mod presence;
+mod reconcile;
 mod roster;
 mod settling;
 mod switchboard;
@@ -105,6 +106,7 @@ impl Newcomer {
         config: &Config,
         (remains, is_blank): (Remains, bool),
         journal: &StoreJournal,
+        clock: Clock,
     ) -> Result<Option<Self>, StartError> {
         if !config.cluster.is_wanted() {
             return Ok(None);
@@ -135,7 +137,7 @@ impl Newcomer {
         let (order, orders) = mpsc::channel();
         let (later, jobs) = mpsc::channel();
         let who = (identity.cluster, identity.node);
-        let switchboard = Arc::new(Switchboard::new(who, listed, &members, order, later));
+        let switchboard = Arc::new(Switchboard::new(who, listed, &members, order, later, clock));
         let newcomer = Self {
             identity,
             written,
@@ -210,19 +212,15 @@ impl Newcomer {
         );
         switchboard.join(peers.clone(), Arc::clone(broker));
         start_clerk(jobs, broker)?;
+        reconcile::watch(broker).map_err(cannot_start)?;
         let own = (Arc::clone(broker), Arc::clone(journal), Arc::clone(&switchboard));
         let driver = Driver::new((host, book, last_applied), own.0, own.1, own.2, clock, orders);
         let named = thread::Builder::new().name("leveret-cluster".to_owned());
         let driver = named.spawn(move || driver.run()).map_err(cannot_start)?;
         let (broker, expected) = (Arc::clone(broker), switchboard.listed());
         let driver = Some(driver);
-        let settling = Settling {
-            switchboard: Arc::clone(&switchboard),
-            broker,
-            me,
-            identity,
-            expected,
-        };
+        let settling =
+            Settling { switchboard: Arc::clone(&switchboard), broker, me, identity, expected };
         Ok(Fellow { switchboard, settling, peers, driver })
     }
 }
@@ -253,6 +251,13 @@ impl Fellow {
         self.switchboard.speak(Box::new(move || vitals().unwrap_or_default()));
     }
 
+    /// Has others lead what this node leads, if they are there. Takes some seconds at most.
+    pub(super) async fn hand_over(&self) {
+        let switchboard = Arc::clone(&self.switchboard);
+        // A thread that panicked has said so.
+        drop(tokio::task::spawn_blocking(move || switchboard.hand_over()).await);
+    }
+
     /// Leaves the others. The broker must be at rest.
     pub(super) async fn stop(mut self) {
         self.peers.stop().await;
@@ -264,11 +269,7 @@ impl Fellow {
     }
 }
 
-fn make_host(
-    identity: Identity,
-    broker: &Broker,
-    states: Vec<GroupState>,
-) -> Host {
+fn make_host(identity: Identity, broker: &Broker, states: Vec<GroupState>) -> Host {
     let seed = super::entropy::draw() as u64;
     let mut host = Host::new(identity.node, HostSettings::default(), seed);
     let mut has_metadata = false;

@@ -33,9 +33,7 @@ pub(super) fn next(
     advance: &Advance<'_>,
 ) -> Option<Members> {
     let Advance { members, progress, last, is_up } = advance;
-    let stays = |replica: &ReplicaId| {
-        nodes.get(&replica.node()).is_some_and(|node| !node.is_gone)
-    };
+    let stays = |replica: &ReplicaId| nodes.get(&replica.node()).is_some_and(|node| !node.is_gone);
     if members.is_joint() {
         // Asked for again, it goes on.
         return Some(Members::new(&members.voters, &members.learners));

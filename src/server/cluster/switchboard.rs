@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
@@ -23,7 +23,10 @@ use crate::{
     broker::{Agreed, Agreement, Broker, Fellows, Job, LiveNode, Nodes, Parcel},
     cluster::GroupId,
     model::{NodeNumber, NodeRecord, Placement, QueueId, Refusal, compact::put_varint},
-    net::peers::{Class, Member, Peers},
+    net::{
+        Clock,
+        peers::{Class, Member, Peers},
+    },
 };
 
 /// How long a client waits for what needs a majority, or a queue's leader.
@@ -31,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// After so long without an answer a command is sent again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// So long a node that stops waits for others to lead what it leads.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Nobody waits longer than this for what a node that is there has not applied.
 const EVERYWHERE: Duration = Duration::from_millis(200);
@@ -60,6 +66,8 @@ pub(super) struct Switchboard {
     /// The node that leads the metadata; 0 when nobody does.
     leader: AtomicU32,
     up: Mutex<BTreeSet<NodeNumber>>,
+    /// Something is led here that others could lead.
+    leading: AtomicBool,
     next_command: AtomicU64,
     /// Commands of this node that are not applied here yet, or not everywhere.
     commands: Mutex<HashMap<u64, Progress>>,
@@ -91,6 +99,7 @@ impl Switchboard {
         members: &BTreeMap<NodeNumber, Member>,
         orders: mpsc::Sender<Order>,
         jobs: mpsc::Sender<Job>,
+        clock: Clock,
     ) -> Self {
         let names = members.iter().map(|(node, member)| (*node, member.name.clone())).collect();
         Self {
@@ -107,9 +116,10 @@ impl Switchboard {
             jobs,
             peers: OnceLock::new(),
             broker: OnceLock::new(),
-            bell: Bell::default(),
+            bell: Bell::new(clock),
             leader: AtomicU32::new(0),
             up: Mutex::default(),
+            leading: AtomicBool::new(false),
             next_command: AtomicU64::new(1),
             commands: Mutex::default(),
         }
@@ -219,9 +229,15 @@ impl Switchboard {
         self.peers().is_some_and(|peers| peers.send(to, class, kind, parts).is_ok())
     }
 
-    /// Octets that wait to be sent to a node.
-    pub(super) fn queued(&self, to: NodeNumber, class: Class) -> usize {
-        self.peers().map_or(0, |peers| peers.queued(to, class))
+    /// Waits until no more octets than these wait to be sent to a node, or for so long.
+    pub(super) fn wait_for_room(
+        &self,
+        (to, class): (NodeNumber, Class),
+        octets: usize,
+        at_most: Duration,
+    ) {
+        let queued = || self.peers().map_or(0, |peers| peers.queued(to, class));
+        self.bell.wait(at_most, &mut || queued() <= octets);
     }
 
     /// Who leads the metadata has changed.
@@ -232,6 +248,19 @@ impl Switchboard {
 
     pub(super) fn leader(&self) -> Option<NodeNumber> {
         Some(NodeNumber(self.leader.load(Ordering::Acquire))).filter(|node| node.0 > 0)
+    }
+
+    /// While all is to be handed over: whether something is left to be.
+    pub(super) fn set_leading(&self, leading: bool) {
+        self.leading.store(leading, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Has others lead what this node leads, and waits a little for that.
+    pub(super) fn hand_over(&self) {
+        self.set_leading(true);
+        self.order(Order::HandOver(true));
+        self.bell.wait(FAREWELL, &mut || !self.leading.load(Ordering::Acquire));
     }
 
     pub(super) fn set_up(&self, node: NodeNumber, is_up: bool) {
@@ -343,7 +372,8 @@ impl Agreement for Switchboard {
             name: self.name(*number),
             queues_led: led.get(number).copied().unwrap_or(0),
         });
-        Nodes { me: self.me, live: live.collect() }
+        let known = self.known();
+        Nodes { me: self.me, live: live.collect(), known }
     }
 }
 
@@ -366,6 +396,10 @@ impl Fellows for Switchboard {
 
     fn wait(&self, is_done: &mut dyn FnMut() -> bool) -> bool {
         self.wait_for(PATIENCE, is_done)
+    }
+
+    fn wait_briefly(&self, is_done: &mut dyn FnMut() -> bool) -> bool {
+        self.wait_for(RETRY, is_done)
     }
 
     fn name_of(&self, node: NodeNumber) -> String {

@@ -1,8 +1,8 @@
 //! Facts whose octets are not what was written.
 
 use super::{random::a_table, *};
-use crate::model::NodeRecord;
 use crate::broker::{random::Random, topology::Declared};
+use crate::model::NodeRecord;
 
 /// One fact of each kind, and some more.
 fn samples() -> Vec<Fact> {
@@ -58,13 +58,18 @@ fn of_a_cluster() -> Vec<Fact> {
     vec![
         declared(QueueDeclaration { exclusive: owner, ..queue("z") }, Placement::on(node)),
         declared(QueueDeclaration { durable: false, ..queue("zz") }, Placement::on(node)),
-        declared(queue("zzz"), Placement { home: node, replicas }),
+        declared(queue("zzz"), Placement { replicas: replicas.clone(), ..Placement::on(node) }),
+        declared(queue("zzzz"), Placement { replicas, generation: 300, ..moving(node) }),
         Fact::Mark(Mark::Index, u64::MAX),
         Fact::Mark(Mark::Registry, 0),
         Fact::Mark(Mark::Home(HOME), 12),
         Fact::Mark(Mark::Numbers(node), node.base() + 8),
         Fact::Node(node, member()),
     ]
+}
+
+fn moving(node: NodeNumber) -> Placement {
+    Placement { moving: true, ..Placement::on(node) }
 }
 
 fn member() -> NodeRecord {
