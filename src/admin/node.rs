@@ -74,6 +74,12 @@ pub trait Node: fmt::Debug + Send + Sync + 'static {
     /// The certificates of its listeners that speak TLS.
     fn certificates(&self) -> Vec<CertificateFile>;
 
+    /// Puts it into maintenance: clients must leave and cannot come, and other nodes lead what it
+    /// leads. Or puts it back into service.
+    fn set_maintenance(&self, maintenance: bool);
+
+    fn is_in_maintenance(&self) -> bool;
+
     /// Asks it to stop; it does after the answer.
     fn stop(&self);
 }

@@ -25,7 +25,6 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     Route::new("reset", &[delete(Role::Administrator, reset)]),
     Route::new("reset/:node", &[delete(Role::Administrator, reset)]),
-    Route::new("rebalance/queues", &[post(Role::Administrator, reset)]),
     Route::new("leveret/authenticate", &[post(Role::Administrator, authenticate)]),
     Route::new("leveret/status", &[get(Role::Monitor, status)]),
     Route::new(
@@ -60,7 +59,7 @@ fn node(call: &Call) -> Value {
         "name": names.node,
         "type": "disc",
         "running": true,
-        "being_drained": false,
+        "being_drained": call.node.is_in_maintenance(),
         "os_pid": std::process::id().to_string(),
         "uptime": uptime,
         "processors": processors,
@@ -171,7 +170,7 @@ fn forget_attempts(call: &Call) -> Result<Reply, Failure> {
     Ok(done())
 }
 
-/// There are no statistics to forget, and no other node that queues could move to.
+/// There are no statistics to forget.
 fn reset(_: &Call) -> Result<Reply, Failure> {
     Ok(done())
 }

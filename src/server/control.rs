@@ -35,7 +35,7 @@ use crate::{
     config::{Config, Limit},
     model::{ConnectionId, ConsumerId, Decided, Delivery, LogPosition, Moment, Refusal},
     net::{
-        Clock,
+        Clients, Clock,
         tls::{Ends, Secured, Tls},
     },
     session,
@@ -44,6 +44,7 @@ use crate::{
 /// The node, as the control plane sees it.
 pub(super) struct Control {
     broker: Arc<Broker>,
+    clients: Arc<Clients>,
     journal: Option<Arc<StoreJournal>>,
     clock: Clock,
     started: Moment,
@@ -69,6 +70,7 @@ impl Control {
         journal: Option<Arc<StoreJournal>>,
         clock: Clock,
         (alarms, gauges): (Arc<Alarms>, Arc<dyn Gauges>),
+        clients: &Arc<Clients>,
     ) -> Self {
         let names = Names {
             node: config.node_name.clone(),
@@ -80,6 +82,7 @@ impl Control {
         };
         Self {
             broker: Arc::clone(broker),
+            clients: Arc::clone(clients),
             journal,
             clock,
             started: clock.now(),
@@ -272,6 +275,19 @@ impl Node for Control {
             CertificateFile { setting, path, ends }
         };
         ends.map(file).collect()
+    }
+
+    fn set_maintenance(&self, maintenance: bool) {
+        tracing::info!("maintenance mode: {maintenance}");
+        self.clients.suspend(maintenance);
+        self.broker.step_aside(maintenance);
+        if maintenance {
+            self.clients.ask_to_leave("Node was put into maintenance mode");
+        }
+    }
+
+    fn is_in_maintenance(&self) -> bool {
+        self.clients.are_suspended()
     }
 
     fn stop(&self) {

@@ -25,7 +25,7 @@ use std::{
 };
 
 pub(super) use self::command::Registration;
-pub use self::command::Unreadable;
+pub use self::{command::Unreadable, moving::NotMoved};
 
 use super::{
     Broker,

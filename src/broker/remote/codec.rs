@@ -15,7 +15,7 @@ use crate::{
     },
     model::{
         ChannelCredit, ChannelNumber, ConnectionId, ConsumerId, ConsumerTag, Delivery, FieldTable,
-        Message, Outcome, Position, PositionRange, QueueId, ShortString,
+        Message, NodeNumber, Outcome, Position, PositionRange, QueueId, ShortString,
         compact::{Reader, put_octets, put_varint},
         octets::{Field, Writer},
     },
@@ -33,6 +33,7 @@ const RESEND: u8 = 9;
 const DELIVER: u8 = 10;
 const CANCELLED: u8 = 11;
 const ANSWER: u8 = 12;
+const HAND_OVER: u8 = 13;
 
 /// The octets before a table that tell its length.
 const TABLE_LENGTH: usize = 4;
@@ -98,6 +99,10 @@ fn put_content(out: &mut Vec<u8>, content: &Content) {
             out.push(ASK);
             put_varint(out, *number);
             put_question(out, question);
+        }
+        Content::HandOver(to) => {
+            out.push(HAND_OVER);
+            put_varint(out, to.0.into());
         }
         Content::Leads => out.push(LEADS),
         Content::Decided { sender, below, refused } => {
@@ -302,6 +307,7 @@ impl Source<'_> {
             }
             REPLENISH => Content::Replenish { consumer: self.id()?, octets: self.number()? },
             ASK => Content::Ask { number: self.number()?, question: self.question()? },
+            HAND_OVER => Content::HandOver(NodeNumber(u32::try_from(self.number()?).ok()?)),
             LEADS => Content::Leads,
             DECIDED => Content::Decided {
                 sender: self.number()?,

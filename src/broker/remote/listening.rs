@@ -28,6 +28,7 @@ impl Remote {
             | Content::Detach(_)
             | Content::Settle { .. }
             | Content::Replenish { .. }
+            | Content::HandOver(_)
             | Content::Ask { .. } => self.serve(&mut state, (from, term), content, company),
             Content::Decided { .. }
             | Content::Resend { .. }
@@ -61,6 +62,7 @@ impl Remote {
                 let octets = usize::try_from(octets).unwrap_or(usize::MAX);
                 lead.command(Command::Replenish { consumer, octets }, around, &mut out);
             }
+            Content::HandOver(to) => company.fellows.transfer(self.record.id, to),
             Content::Ask { number, question } => {
                 let outbox = || self.way_to(from, term, company);
                 lead.answer(from, number, question, outbox, around, &mut out);
