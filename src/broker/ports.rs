@@ -107,6 +107,8 @@ pub enum Job {
     RemoveQueue { home: VirtualHostName, id: QueueId },
     /// A queue's group has the members that its placement of this generation names.
     SettleQueue { home: VirtualHostName, id: QueueId, generation: u64 },
+    /// A node is gone for good, and with it the queues of which it had the one copy.
+    ForgetNode(NodeNumber),
 }
 
 /// The other nodes, as a queue's replicas and its far clients need them. Called under queues'

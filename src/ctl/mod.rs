@@ -38,6 +38,7 @@ mod permissions;
 mod place;
 mod policies;
 mod queues;
+mod replicas;
 mod settings;
 mod status;
 mod term;

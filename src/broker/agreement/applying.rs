@@ -200,6 +200,7 @@ impl Broker {
                 self.make_home(name, options, index);
             }
             Fact::GlobalParameter(name, value) => self.parameters.restore(name, value),
+            Fact::Node(number, node) => self.note_node(number, node),
             of_a_user => self.directory.restore(of_a_user),
         }
     }

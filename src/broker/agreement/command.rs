@@ -209,7 +209,8 @@ fn is_registered(key: &Key) -> bool {
         | Key::User(_)
         | Key::Permission(..)
         | Key::TopicPermission(..)
-        | Key::GlobalParameter(_) => true,
+        | Key::GlobalParameter(_)
+        | Key::Node(_) => true,
         Key::Exchange(..) | Key::Queue(..) | Key::Binding(..) => false,
         Key::Policy(..) | Key::Mark(_) => false,
     }

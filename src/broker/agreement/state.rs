@@ -52,6 +52,7 @@ impl Broker {
         let rebuilt = Rebuilt::from_facts(&facts)?;
         self.write_difference(index, &facts, &rebuilt);
         self.restore_marks(&rebuilt.marks);
+        self.restore_nodes(rebuilt.nodes.clone());
         cluster.marks().index = index;
         let agreed = rebuilt.agreed();
         let Rebuilt { topologies, others, .. } = rebuilt;
@@ -74,6 +75,8 @@ impl Broker {
             facts.extend(reached(Mark::Home(home.name.clone()), home.agreed()));
         }
         facts.extend(self.cluster.iter().flat_map(Cluster::registered_marks));
+        let nodes = self.nodes_agreed().into_iter();
+        facts.extend(nodes.map(|(number, node)| Fact::Node(number, node)));
         facts.iter().map(|fact| (fact.key().octets().into(), fact.value().into())).collect()
     }
 

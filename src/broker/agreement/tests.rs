@@ -1,5 +1,6 @@
 //! Brokers that agree, several in one process.
 
+mod members;
 mod octets;
 mod random;
 mod rules;

@@ -8,6 +8,7 @@ mod access;
 mod fault;
 mod key;
 mod mark;
+mod node;
 mod policy;
 mod rebuilt;
 #[cfg(test)]
@@ -29,8 +30,8 @@ use super::{
 };
 use crate::model::{
     Batch, ConnectionId, ExchangeName, ExchangeOptions, FieldTable, FieldValue, LogPosition,
-    NodeNumber, Placement, QueueId, QueueName, QueueOptions, ShortString, VirtualHostName,
-    VirtualHostOptions,
+    NodeNumber, NodeRecord, Placement, QueueId, QueueName, QueueOptions, ShortString,
+    VirtualHostName, VirtualHostOptions,
     compact::{Reader, put_octets, put_varint},
     octets::{Field, Writer},
 };
@@ -50,6 +51,8 @@ pub(super) enum Fact {
     Policy(VirtualHostName, PolicyKind, Arc<Policy>),
     /// How far the nodes have agreed. Only in a cluster.
     Mark(Mark, u64),
+    /// A node of the cluster, or one that was.
+    Node(NodeNumber, NodeRecord),
 }
 
 /// The first octet of every value.
@@ -107,6 +110,7 @@ impl Fact {
                 Key::Policy(home.clone(), *kind, policy.name.clone())
             }
             Self::Mark(mark, _) => Key::Mark(mark.clone()),
+            Self::Node(number, _) => Key::Node(*number),
         }
     }
 
@@ -133,6 +137,7 @@ impl Fact {
                 put_table(&mut value, &queue.arguments);
             }
             Self::Mark(_, number) => put_varint(&mut value, *number),
+            Self::Node(_, node) => node::put(&mut value, node),
             Self::User(_, user) => access::put_user(&mut value, user),
             Self::Permission(.., permission) => access::put_permission(&mut value, permission),
             Self::TopicPermission(.., held) => access::put_topic_permission(&mut value, held),
@@ -226,6 +231,10 @@ fn read_value(key: Key, value: &Bytes) -> Result<Fact, Fault> {
             nothing(&Bytes::copy_from_slice(reader.rest()))?;
             mark.check(number).ok_or(Fault::Meaningless)?;
             Ok(Fact::Mark(mark, number))
+        }
+        Key::Node(number) => {
+            let node = node::read(&rest).ok_or(Fault::Meaningless)?;
+            Ok(Fact::Node(number, node))
         }
         Key::GlobalParameter(name) => {
             let table = read_table(value, Reader::new(&rest))?;

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     parcel::{Answer, Question},
-    remote::Remote,
+    sight::Remote,
 };
 use crate::{
     broker::{

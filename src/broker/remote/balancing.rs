@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     parcel::Content,
-    remote::{Company, Leadership, Remote, Rest},
+    sight::{Company, Leadership, Remote, Rest},
 };
 use crate::{
     broker::{Broker, topology::QueueRecord},

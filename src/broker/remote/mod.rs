@@ -13,9 +13,9 @@ mod mirroring;
 mod moving;
 mod parcel;
 mod place;
-mod remote;
 mod replica;
 mod sender;
+mod sight;
 mod succession;
 mod ways;
 
@@ -29,9 +29,9 @@ pub(in crate::broker) use self::{
     company::{Fellowship, Verdict, read_replica_key},
     parcel::{Answer, Question},
     place::Place,
-    remote::Remote,
     replica::contents_of,
     sender::Ticket,
+    sight::Remote,
 };
 
 use super::{

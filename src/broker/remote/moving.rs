@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{company::replica_key, remote::Remote, replica::Replica};
+use super::{company::replica_key, replica::Replica, sight::Remote};
 use crate::{
     broker::{Broker, topology::QueueRecord},
     model::Batch,

@@ -13,7 +13,14 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{copying, frames, log_book::LogBook, reconcile::Reconcile, switchboard::Switchboard};
+use super::{
+    copying::{self, Part},
+    frames,
+    log_book::LogBook,
+    membership::Membership,
+    reconcile::Reconcile,
+    switchboard::Switchboard,
+};
 use crate::{
     broker::{Broker, Fellows, Journal, QueueCopy},
     cluster::{
@@ -24,7 +31,7 @@ use crate::{
             SnapshotToSend, SnapshotWanted,
         },
     },
-    model::{Batch, LogPosition, Moment, Placement, Position, QueueId, compact::Reader},
+    model::{Batch, LogPosition, Moment, Placement, QueueId, compact::Reader},
     net::{Clock, peers::Class},
     server::journal::StoreJournal,
 };
@@ -60,12 +67,7 @@ pub(super) enum Order {
     },
     /// Whether others are to lead all that is led here, and what comes to be.
     HandOver(bool),
-    /// Messages of a queue, of a copy that is on its way here.
-    Copied {
-        group: GroupId,
-        is_first: bool,
-        messages: Vec<(Position, Bytes)>,
-    },
+    Copied(Part),
     /// A copy has been sent, or could not be.
     CopySent {
         group: GroupId,
@@ -111,6 +113,7 @@ pub(super) struct Driver {
     up: BTreeSet<NodeNumber>,
     wake_at: Option<Moment>,
     next_beliefs: Moment,
+    membership: Membership,
     reconcile: Reconcile,
     /// Groups led here of which a proposal was lost, and when to look at them: nothing that follows
     /// on it may be agreed on.
@@ -147,6 +150,7 @@ impl Driver {
             up: BTreeSet::new(),
             wake_at: Some(Moment::default()),
             next_beliefs: clock.now() + BELIEFS_EVERY,
+            membership: Membership::default(),
             reconcile: Reconcile::default(),
             faltering: BTreeMap::new(),
             leaving: None,
@@ -173,6 +177,7 @@ impl Driver {
                 self.turn(&mut inputs);
             }
             self.tell_beliefs();
+            self.tend_members();
         }
     }
 
@@ -190,6 +195,9 @@ impl Driver {
     fn wait(&mut self, orders: &mut Vec<Order>) -> bool {
         let now = self.clock.now();
         let mut until = self.wake_at.map_or(self.next_beliefs, |at| at.min(self.next_beliefs));
+        if let Some(at) = self.membership.due() {
+            until = until.min(at);
+        }
         let others = self.faltering.values().min().copied().into_iter().chain(self.leaving);
         until = others.chain(self.reconcile.due()).fold(until, Ord::min);
         if !self.lazy.is_empty() {
@@ -236,7 +244,7 @@ impl Driver {
                     self.applied.remove(&group);
                 }
             }
-            Order::Copied { group, is_first, messages } => {
+            Order::Copied(Part { group, is_first, messages }) => {
                 self.broker.take_copied(QueueId(group.0), is_first, &messages);
             }
             Order::CopySent { group, to, ok } => {
@@ -472,7 +480,7 @@ impl Driver {
         let LeaderChange { group, term, leader, is_self } = change;
         if group == GroupId::METADATA {
             self.switchboard.set_leader(leader.map(ReplicaId::node));
-            return;
+            return self.membership.leads(is_self);
         }
         let queue = QueueId(group.0);
         self.reconcile.look_again(group);
@@ -482,6 +490,17 @@ impl Driver {
             self.propose(group, inputs);
         } else {
             self.broker.ceases_to_lead(queue);
+        }
+    }
+
+    /// Follows what was agreed on about the nodes, and has the right ones vote.
+    fn tend_members(&mut self) {
+        let Self { host, broker, switchboard, clock, up, .. } = self;
+        let change = self.membership.tend((host, broker, switchboard), up, clock.now());
+        if let Some((voters, learners)) = change {
+            let ticket = self.ticket();
+            let group = GroupId::METADATA;
+            self.turn(&mut vec![Input::ChangeMembers { group, voters, learners, ticket }]);
         }
     }
 

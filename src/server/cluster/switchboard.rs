@@ -21,8 +21,11 @@ use super::{
 use crate::{
     broker::{Agreed, Agreement, Broker, Fellows, Job, LiveNode, Nodes, Parcel},
     cluster::GroupId,
-    model::{NodeNumber, Placement, QueueId, Refusal, compact::put_varint},
-    net::peers::{Class, Peers},
+    model::{NodeNumber, NodeRecord, Placement, QueueId, Refusal, compact::put_varint},
+    net::{
+        Clock,
+        peers::{Class, Member, Peers},
+    },
 };
 
 /// How long a client waits for what needs a majority, or a queue's leader.
@@ -40,8 +43,13 @@ const EVERYWHERE: Duration = Duration::from_millis(200);
 /// Joins the broker, the driver of the groups, and the connections to the other nodes.
 pub(super) struct Switchboard {
     pub(super) me: NodeNumber,
-    /// The names of all nodes.
-    names: BTreeMap<NodeNumber, String>,
+    pub(super) cluster: u128,
+    /// Where the configuration says that nodes are, by name. It counts before what was agreed on.
+    listed: BTreeMap<String, String>,
+    /// The names of all nodes that are or were of the cluster.
+    names: Mutex<BTreeMap<NodeNumber, String>>,
+    /// Who votes on the metadata, and who only listens.
+    electorate: Mutex<Electorate>,
     orders: mpsc::Sender<Order>,
     jobs: mpsc::Sender<Job>,
     peers: OnceLock<Peers>,
@@ -57,6 +65,13 @@ pub(super) struct Switchboard {
     commands: Mutex<HashMap<u64, Progress>>,
 }
 
+/// The members of the group of the metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Electorate {
+    pub(super) voters: Vec<NodeNumber>,
+    pub(super) learners: Vec<NodeNumber>,
+}
+
 #[derive(Debug, Default)]
 struct Progress {
     outcome: Option<Agreed>,
@@ -65,19 +80,25 @@ struct Progress {
 
 impl Switchboard {
     pub(super) fn new(
-        me: NodeNumber,
-        names: BTreeMap<NodeNumber, String>,
+        (cluster, me): (u128, NodeNumber),
+        listed: BTreeMap<String, String>,
+        members: &BTreeMap<NodeNumber, Member>,
         orders: mpsc::Sender<Order>,
         jobs: mpsc::Sender<Job>,
+        clock: Clock,
     ) -> Self {
+        let names = members.iter().map(|(node, member)| (*node, member.name.clone())).collect();
         Self {
             me,
-            names,
+            cluster,
+            listed,
+            names: Mutex::new(names),
+            electorate: Mutex::default(),
             orders,
             jobs,
             peers: OnceLock::new(),
             broker: OnceLock::new(),
-            bell: Bell::default(),
+            bell: Bell::new(clock),
             leader: AtomicU32::new(0),
             up: Mutex::default(),
             leading: AtomicBool::new(false),
@@ -86,9 +107,47 @@ impl Switchboard {
         }
     }
 
+    /// How many nodes the configuration names.
+    pub(super) fn listed(&self) -> usize {
+        self.listed.len()
+    }
+
     /// What a node is called.
-    pub(super) fn name(&self, node: NodeNumber) -> &str {
-        self.names.get(&node).map_or("unknown", String::as_str)
+    pub(super) fn name(&self, node: NodeNumber) -> String {
+        lock(&self.names).get(&node).cloned().unwrap_or_else(|| format!("node {node}"))
+    }
+
+    /// Those of the nodes that are not gone, and where to reach them.
+    pub(super) fn members_of(
+        &self,
+        nodes: &BTreeMap<NodeNumber, NodeRecord>,
+    ) -> BTreeMap<NodeNumber, Member> {
+        let present = nodes.iter().filter(|(_, node)| !node.is_gone);
+        let member = |node: &NodeRecord| {
+            let address = self.listed.get(&node.name).unwrap_or(&node.address).clone();
+            Member { name: node.name.clone(), address }
+        };
+        present.map(|(number, node)| (*number, member(node))).collect()
+    }
+
+    /// These are the nodes that all have agreed on.
+    pub(super) fn set_nodes(&self, nodes: &BTreeMap<NodeNumber, NodeRecord>) {
+        let names = nodes.iter().map(|(number, node)| (*number, node.name.clone()));
+        lock(&self.names).extend(names);
+        if let Some(peers) = self.peers() {
+            peers.set_members(self.members_of(nodes));
+        }
+        self.bell.ring();
+    }
+
+    /// These are the members of the group of the metadata.
+    pub(super) fn set_electorate(&self, electorate: Electorate) {
+        *lock(&self.electorate) = electorate;
+        self.bell.ring();
+    }
+
+    pub(super) fn electorate(&self) -> Electorate {
+        lock(&self.electorate).clone()
     }
 
     pub(super) fn join(&self, peers: Peers, broker: Arc<Broker>) {
@@ -117,9 +176,15 @@ impl Switchboard {
         self.peers().is_some_and(|peers| peers.send(to, class, kind, parts).is_ok())
     }
 
-    /// Octets that wait to be sent to a node.
-    pub(super) fn queued(&self, to: NodeNumber, class: Class) -> usize {
-        self.peers().map_or(0, |peers| peers.queued(to, class))
+    /// Waits until no more octets than these wait to be sent to a node, or for so long.
+    pub(super) fn wait_for_room(
+        &self,
+        (to, class): (NodeNumber, Class),
+        octets: usize,
+        at_most: Duration,
+    ) {
+        let queued = || self.peers().map_or(0, |peers| peers.queued(to, class));
+        self.bell.wait(at_most, &mut || queued() <= octets);
     }
 
     /// Who leads the metadata has changed.
@@ -251,10 +316,10 @@ impl Agreement for Switchboard {
         let numbers = std::iter::once(&self.me).chain(&up);
         let live = numbers.map(|number| LiveNode {
             number: *number,
-            name: self.name_of(*number),
+            name: self.name(*number),
             queues_led: led.get(number).copied().unwrap_or(0),
         });
-        let known = self.names.keys().copied().collect();
+        let known = lock(&self.names).keys().copied().collect();
         Nodes { me: self.me, live: live.collect(), known }
     }
 }
@@ -293,7 +358,7 @@ impl Fellows for Switchboard {
     }
 
     fn name_of(&self, node: NodeNumber) -> String {
-        self.names.get(&node).cloned().unwrap_or_else(|| format!("node {node}"))
+        self.name(node)
     }
 
     fn notify(&self) {

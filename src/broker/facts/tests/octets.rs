@@ -2,6 +2,7 @@
 
 use super::{random::a_table, *};
 use crate::broker::{random::Random, topology::Declared};
+use crate::model::NodeRecord;
 
 /// One fact of each kind, and some more.
 fn samples() -> Vec<Fact> {
@@ -63,11 +64,17 @@ fn of_a_cluster() -> Vec<Fact> {
         Fact::Mark(Mark::Registry, 0),
         Fact::Mark(Mark::Home(HOME), 12),
         Fact::Mark(Mark::Numbers(node), node.base() + 8),
+        Fact::Node(node, member()),
     ]
 }
 
 fn moving(node: NodeNumber) -> Placement {
     Placement { moving: true, ..Placement::on(node) }
+}
+
+fn member() -> NodeRecord {
+    let (name, address) = ("rabbit@one".to_owned(), "one:25672".to_owned());
+    NodeRecord { name, address, store: u128::MAX, is_gone: true }
 }
 
 #[test]
@@ -93,9 +100,10 @@ fn everything_comes_after_what_it_stands_on() {
             Fact::GlobalParameter(..) => 'g',
             Fact::Policy(..) => 'r',
             Fact::Mark(..) => 'm',
+            Fact::Node(..) => 'n',
         })
         .collect();
-    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrrqqqmmmm");
+    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrrqqqmmmmn");
 }
 
 #[test]
