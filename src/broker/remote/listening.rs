@@ -23,6 +23,7 @@ impl Remote {
         let mut state = self.lock();
         match content {
             Content::Leads => self.follow(&mut state, from, term, company),
+            Content::WhoLeads => self.say_who_leads(&mut state, from, company),
             Content::Claims(claims) => self.take_claims(&mut state, (from, term), claims, company),
             Content::Publish(_)
             | Content::Detach(_)

@@ -40,6 +40,8 @@ pub(in crate::broker) enum Content {
         consumer: ConsumerId,
         octets: u64,
     },
+    /// The node has just heard of the queue: who leads it?
+    WhoLeads,
     /// This node should lead instead.
     HandOver(NodeNumber),
     /// Asks something that the leader answers under this number.
