@@ -94,8 +94,15 @@ pub trait Node: fmt::Debug + Send + Sync + 'static {
             sockets: self.broker().connections().len() as u64,
             readings: self.readings(),
             listeners: self.listeners(),
+            is_in_maintenance: self.is_in_maintenance(),
         }
     }
+
+    /// Puts it into maintenance: clients must leave and cannot come, and other nodes lead what it
+    /// leads. Or puts it back into service.
+    fn set_maintenance(&self, maintenance: bool);
+
+    fn is_in_maintenance(&self) -> bool;
 
     /// Asks it to stop; it does after the answer.
     fn stop(&self);
@@ -123,6 +130,7 @@ pub struct Vitals {
     pub sockets: u64,
     pub readings: Readings,
     pub listeners: Vec<Listening>,
+    pub is_in_maintenance: bool,
 }
 
 /// Why a node stays in the cluster.

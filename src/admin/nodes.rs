@@ -27,7 +27,6 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     Route::new("reset", &[delete(Role::Administrator, reset)]),
     Route::new("reset/:node", &[delete(Role::Administrator, reset)]),
-    Route::new("rebalance/queues", &[post(Role::Administrator, reset)]),
     Route::new("leveret/authenticate", &[post(Role::Administrator, authenticate)]),
     Route::new("leveret/status", &[get(Role::Monitor, status)]),
     Route::new(
@@ -101,7 +100,7 @@ fn running(name: &str, vitals: &Vitals) -> Value {
         "name": name,
         "type": "disc",
         "running": true,
-        "being_drained": false,
+        "being_drained": vitals.is_in_maintenance,
         "os_pid": process.to_string(),
         "uptime": uptime,
         "run_queue": 0,
@@ -228,7 +227,7 @@ fn forget_attempts(call: &Call) -> Result<Reply, Failure> {
     Ok(done())
 }
 
-/// There are no statistics to forget, and no other node that queues could move to.
+/// There are no statistics to forget.
 fn reset(_: &Call) -> Result<Reply, Failure> {
     Ok(done())
 }

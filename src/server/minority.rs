@@ -50,7 +50,7 @@ impl Entrance {
                         "Cluster minority/secondary status detected - awaiting recovery"
                     );
                     open.cancel();
-                    self.clients.send_away(REASON);
+                    self.clients.ask_to_leave(REASON);
                 }
                 Some(Turn::Open) => match self.listeners.bind_again().await {
                     Ok(sockets) => {
