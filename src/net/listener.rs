@@ -71,6 +71,11 @@ impl Clients {
     /// hands is dropped.
     pub fn close_all(&self, explanation: &str) {
         self.closing.cancel();
+        self.send_away(explanation);
+    }
+
+    /// Asks every client that is there to leave, as [`Self::close_all`]; others may come.
+    pub fn send_away(&self, explanation: &str) {
         for entry in &self.outboxes {
             entry.value().extend([Event::Close(explanation.to_owned())]);
         }
