@@ -34,6 +34,7 @@ mod nodes;
 mod overview;
 mod parameters;
 mod permissions;
+mod placement;
 mod policies;
 mod properties;
 mod queues;

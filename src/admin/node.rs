@@ -97,6 +97,12 @@ pub trait Node: fmt::Debug + Send + Sync + 'static {
         }
     }
 
+    /// Puts it into maintenance: clients must leave and cannot come, and other nodes lead what it
+    /// leads. Or puts it back into service.
+    fn set_maintenance(&self, maintenance: bool);
+
+    fn is_in_maintenance(&self) -> bool;
+
     /// Asks it to stop; it does after the answer.
     fn stop(&self);
 }

@@ -27,7 +27,6 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     Route::new("reset", &[delete(Role::Administrator, reset)]),
     Route::new("reset/:node", &[delete(Role::Administrator, reset)]),
-    Route::new("rebalance/queues", &[post(Role::Administrator, reset)]),
     Route::new("leveret/authenticate", &[post(Role::Administrator, authenticate)]),
     Route::new("leveret/status", &[get(Role::Monitor, status)]),
     Route::new(
@@ -67,6 +66,7 @@ fn node(call: &Call) -> Value {
     let mut object = running(&names.node, &call.node.vitals());
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     object["processors"] = processors.into();
+    object["being_drained"] = call.node.is_in_maintenance().into();
     object["exchange_types"] = overview::exchange_types();
     object["auth_mechanisms"] = auth_mechanisms(call);
     object["contexts"] = overview::contexts(&names.node, &call.node.listeners());
@@ -228,7 +228,7 @@ fn forget_attempts(call: &Call) -> Result<Reply, Failure> {
     Ok(done())
 }
 
-/// There are no statistics to forget, and no other node that queues could move to.
+/// There are no statistics to forget.
 fn reset(_: &Call) -> Result<Reply, Failure> {
     Ok(done())
 }

@@ -7,7 +7,7 @@ use super::{
     command::{Command, Needs, Scope, Section, Tool},
     connections, definitions, limits, listing, node,
     outcome::Outcome,
-    parameters, permissions, policies, queues, settings, status, users, vhosts,
+    parameters, permissions, policies, queues, replicas, settings, status, users, vhosts,
 };
 
 const FAMILIES: &[&[Command]] = &[
@@ -20,6 +20,7 @@ const FAMILIES: &[&[Command]] = &[
     parameters::COMMANDS,
     listing::COMMANDS,
     queues::COMMANDS,
+    replicas::COMMANDS,
     connections::COMMANDS,
     definitions::COMMANDS,
     settings::COMMANDS,

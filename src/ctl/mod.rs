@@ -39,6 +39,7 @@ mod permissions;
 mod place;
 mod policies;
 mod queues;
+mod replicas;
 mod settings;
 mod status;
 mod term;

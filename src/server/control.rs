@@ -36,7 +36,7 @@ use crate::{
     config::{Config, Limit},
     model::{ConnectionId, ConsumerId, Decided, Delivery, LogPosition, Moment, Refusal},
     net::{
-        Clock,
+        Clients, Clock,
         tls::{Ends, Secured, Tls},
     },
     session,
@@ -45,6 +45,7 @@ use crate::{
 /// The node, as the control plane sees it.
 pub(super) struct Control {
     broker: Arc<Broker>,
+    clients: Arc<Clients>,
     journal: Option<Arc<StoreJournal>>,
     clock: Clock,
     started: Moment,
@@ -72,6 +73,7 @@ impl Control {
         journal: Option<Arc<StoreJournal>>,
         clock: Clock,
         (alarms, gauges): (Arc<Alarms>, Arc<dyn Gauges>),
+        clients: &Arc<Clients>,
     ) -> Self {
         let names = Names {
             node: config.node_name.clone(),
@@ -83,6 +85,7 @@ impl Control {
         };
         Self {
             broker: Arc::clone(broker),
+            clients: Arc::clone(clients),
             journal,
             clock,
             started: clock.now(),
@@ -294,6 +297,19 @@ impl Node for Control {
             None if name == self.names.node => Err(NotForgotten::Running),
             None => Err(NotForgotten::Unknown),
         }
+    }
+
+    fn set_maintenance(&self, maintenance: bool) {
+        tracing::info!("maintenance mode: {maintenance}");
+        self.clients.suspend(maintenance);
+        self.broker.step_aside(maintenance);
+        if maintenance {
+            self.clients.send_away("Node was put into maintenance mode");
+        }
+    }
+
+    fn is_in_maintenance(&self) -> bool {
+        self.clients.are_suspended()
     }
 
     fn stop(&self) {

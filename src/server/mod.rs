@@ -154,7 +154,7 @@ impl Server {
         let Opened { broker, journal, newcomer } = opened;
         clients.number_above(broker.node().base());
         let instruments = (Arc::clone(&alarms), Arc::clone(&gauges));
-        let control = Control::new(config, &broker, journal.clone(), clock, instruments);
+        let control = Control::new(config, &broker, journal.clone(), clock, instruments, &clients);
         if newcomer.is_none() {
             control.load_definitions(config)?;
         }

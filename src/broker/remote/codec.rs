@@ -15,7 +15,7 @@ use crate::{
     },
     model::{
         ChannelCredit, ChannelNumber, ConnectionId, ConsumerId, ConsumerTag, Delivery, FieldTable,
-        Message, Outcome, Position, PositionRange, QueueId, ShortString,
+        Message, NodeNumber, Outcome, Position, PositionRange, QueueId, ShortString,
         compact::{Reader, put_octets, put_varint},
         octets::{Field, Writer},
     },
@@ -33,6 +33,8 @@ const RESEND: u8 = 9;
 const DELIVER: u8 = 10;
 const CANCELLED: u8 = 11;
 const ANSWER: u8 = 12;
+const HAND_OVER: u8 = 13;
+const WHO_LEADS: u8 = 14;
 
 /// The octets before a table that tell its length.
 const TABLE_LENGTH: usize = 4;
@@ -99,6 +101,11 @@ fn put_content(out: &mut Vec<u8>, content: &Content) {
             put_varint(out, *number);
             put_question(out, question);
         }
+        Content::HandOver(to) => {
+            out.push(HAND_OVER);
+            put_varint(out, to.0.into());
+        }
+        Content::WhoLeads => out.push(WHO_LEADS),
         Content::Leads => out.push(LEADS),
         Content::Decided { sender, below, refused } => {
             out.push(DECIDED);
@@ -302,6 +309,8 @@ impl Source<'_> {
             }
             REPLENISH => Content::Replenish { consumer: self.id()?, octets: self.number()? },
             ASK => Content::Ask { number: self.number()?, question: self.question()? },
+            WHO_LEADS => Content::WhoLeads,
+            HAND_OVER => Content::HandOver(NodeNumber(u32::try_from(self.number()?).ok()?)),
             LEADS => Content::Leads,
             DECIDED => Content::Decided {
                 sender: self.number()?,

@@ -23,11 +23,13 @@ impl Remote {
         let mut state = self.lock();
         match content {
             Content::Leads => self.follow(&mut state, from, term, company),
+            Content::WhoLeads => self.say_who_leads(&mut state, from, company),
             Content::Claims(claims) => self.take_claims(&mut state, (from, term), claims, company),
             Content::Publish(_)
             | Content::Detach(_)
             | Content::Settle { .. }
             | Content::Replenish { .. }
+            | Content::HandOver(_)
             | Content::Ask { .. } => self.serve(&mut state, (from, term), content, company),
             Content::Decided { .. }
             | Content::Resend { .. }
@@ -61,6 +63,7 @@ impl Remote {
                 let octets = usize::try_from(octets).unwrap_or(usize::MAX);
                 lead.command(Command::Replenish { consumer, octets }, around, &mut out);
             }
+            Content::HandOver(to) => company.fellows.transfer(self.record.id, to),
             Content::Ask { number, question } => {
                 let outbox = || self.way_to(from, term, company);
                 lead.answer((from, number), question, outbox, around, &mut out);

@@ -67,6 +67,16 @@ impl Remote {
             }
             return self.follow(&mut state, node, incarnation, company);
         }
+        self.say_who_leads(&mut state, node, company)
+    }
+
+    /// Tells another node that this one leads, if it does.
+    pub(super) fn say_who_leads(
+        &self,
+        state: &mut State,
+        node: NodeNumber,
+        company: Company<'_>,
+    ) -> Rest {
         match &mut state.leadership {
             Leadership::Here(lead) => {
                 let term = lead.term;
@@ -77,6 +87,14 @@ impl Remote {
                 self.send(node, *term, Content::Leads, company);
             }
             Leadership::Nowhere | Leadership::There { .. } => {}
+        }
+        Rest::default()
+    }
+
+    /// Asks the others who leads. Whoever did before this node knew the queue has told it in vain.
+    pub(super) fn ask_who_leads(&self, others: &[NodeNumber], company: Company<'_>) -> Rest {
+        for other in others {
+            self.send(*other, 0, Content::WhoLeads, company);
         }
         Rest::default()
     }

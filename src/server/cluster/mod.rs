@@ -31,6 +31,7 @@ use std::{
 use bytes::Bytes;
 use tokio::net::TcpListener;
 
+pub(super) use self::insight::Insight;
 use self::{
     driver::{Driver, Order},
     formation::Seeker,
@@ -40,7 +41,6 @@ use self::{
     settling::Settling,
     switchboard::Switchboard,
 };
-pub(super) use self::insight::Insight;
 use super::{StartError, journal::StoreJournal};
 use crate::{
     admin::Node,

@@ -390,6 +390,14 @@ impl Fellows for Switchboard {
         self.order(Order::Drop { group: GroupId(group.0) });
     }
 
+    fn transfer(&self, group: QueueId, to: NodeNumber) {
+        self.order(Order::Transfer { group: GroupId(group.0), to });
+    }
+
+    fn step_aside(&self, aside: bool) {
+        self.order(Order::HandOver(aside));
+    }
+
     fn has_work(&self, group: QueueId, can_wait: bool) {
         self.order(Order::Work { group: GroupId(group.0), can_wait });
     }
