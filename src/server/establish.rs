@@ -48,7 +48,7 @@ pub(super) fn open_broker(
     let journal = Arc::new(StoreJournal::new(store, recovered.last));
     let mut gathered = recovery::gather(recovered).map_err(|failure| unusable(path, failure))?;
     let remains = Remains::of(&mut gathered.restoring);
-    let newcomer = Newcomer::of(config, remains, &journal)?;
+    let newcomer = Newcomer::of(config, remains, &journal, clock)?;
     let broker = new_broker(config, timer, Some(Arc::<StoreJournal>::clone(&journal)));
     let mut broker = broker.saving_memory_when(pressure);
     if let Some(newcomer) = &newcomer {

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::{Broker, Journal},
-    model::{Batch, LogPosition, Position, QueueId},
+    model::{Batch, LogPosition, Moment, Position, QueueId},
     net::{Clock, Outbox},
     store::{self, Store},
 };
@@ -45,7 +45,7 @@ pub(super) struct StoreJournal {
     full_reports: AtomicUsize,
     has_refused: AtomicBool,
     /// A record that was not durable when somebody asked, and since when.
-    watched: Mutex<Option<(LogPosition, Instant)>>,
+    watched: Mutex<Option<(LogPosition, Moment)>>,
 }
 
 #[derive(Default)]
@@ -110,13 +110,14 @@ impl StoreJournal {
     }
 
     /// How long the disk has not finished what it was given; zero when it has.
-    pub(super) fn oldest_pending(&self) -> Duration {
+    pub(super) fn oldest_pending(&self, now: Moment) -> Duration {
         let durable = self.durable();
         let last = self.store.journal().last();
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
         match *watched {
-            Some((position, since)) if durable < position => now - since,
+            Some((position, since)) if durable < position => {
+                now.since_epoch().saturating_sub(since.since_epoch())
+            }
             _ => {
                 *watched = (durable < last).then_some((last, now));
                 Duration::ZERO

@@ -15,9 +15,9 @@ use dashmap::DashMap;
 use super::{
     Remote,
     parcel::{Answer, Parcel, Question},
-    remote::{Company, Rest},
     replica::{Copy, Replica},
     sender::{Ticket, tell},
+    sight::{Company, Rest},
 };
 use crate::{
     broker::{

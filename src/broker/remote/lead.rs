@@ -132,8 +132,7 @@ impl Lead {
     /// `outbox`.
     pub(super) fn answer(
         &mut self,
-        node: NodeNumber,
-        number: u64,
+        (node, number): (NodeNumber, u64),
         question: Question,
         outbox: impl FnOnce() -> Arc<dyn Outbox>,
         around: Surroundings<'_>,

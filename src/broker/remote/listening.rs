@@ -4,7 +4,7 @@ use super::{
     attachments::as_ranges,
     lead::{Consequences, positions},
     parcel::{Answer, Content},
-    remote::{Company, Leadership, Remote, Rest, State},
+    sight::{Company, Leadership, Remote, Rest, State},
 };
 use crate::{
     broker::queue::Command,
@@ -63,7 +63,7 @@ impl Remote {
             }
             Content::Ask { number, question } => {
                 let outbox = || self.way_to(from, term, company);
-                lead.answer(from, number, question, outbox, around, &mut out);
+                lead.answer((from, number), question, outbox, around, &mut out);
             }
             _ => {}
         }

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::{
-    remote::{Leadership, Remote},
     replica::{Copy, Replica},
+    sight::{Leadership, Remote},
 };
 use crate::{
     broker::queue::Kept,

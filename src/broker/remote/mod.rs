@@ -10,9 +10,9 @@ mod listening;
 mod mirroring;
 mod parcel;
 mod place;
-mod remote;
 mod replica;
 mod sender;
+mod sight;
 mod succession;
 mod ways;
 
@@ -26,9 +26,9 @@ pub(in crate::broker) use self::{
     company::{Fellowship, Verdict, read_replica_key},
     parcel::{Answer, Question},
     place::Place,
-    remote::Remote,
     replica::contents_of,
     sender::Ticket,
+    sight::Remote,
 };
 
 use super::{

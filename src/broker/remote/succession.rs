@@ -6,7 +6,7 @@ use super::{
     group_log::GroupLog,
     lead::{Consequences, Lead},
     parcel::{Claims, Content},
-    remote::{Company, Leadership, Remote, Rest, State},
+    sight::{Company, Leadership, Remote, Rest, State},
 };
 use crate::{
     broker::{

@@ -2,17 +2,25 @@
 
 use std::{
     sync::{Condvar, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use crate::net::Clock;
+
 /// Rung whenever something may have come true.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Bell {
+    clock: Clock,
     rung: Mutex<u64>,
     waiting: Condvar,
 }
 
 impl Bell {
+    pub(super) fn new(clock: Clock) -> Self {
+        let (rung, waiting) = Default::default();
+        Self { clock, rung, waiting }
+    }
+
     pub(super) fn ring(&self) {
         let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         *rung += 1;
@@ -23,13 +31,14 @@ impl Bell {
     /// Blocks until `is_done`, which is asked again whenever the bell rings. False: that took too
     /// long.
     pub(super) fn wait(&self, at_most: Duration, is_done: &mut dyn FnMut() -> bool) -> bool {
-        let deadline = Instant::now() + at_most;
+        let deadline = self.clock.now() + at_most;
         loop {
             let before = *self.rung.lock().unwrap_or_else(PoisonError::into_inner);
             if is_done() {
                 return true;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let now = self.clock.now().since_epoch();
+            let left = deadline.since_epoch().saturating_sub(now);
             if left.is_zero() {
                 return false;
             }

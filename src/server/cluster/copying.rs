@@ -1,6 +1,6 @@
 //! Brings the messages of a queue to a replica that lags behind what its group's log has.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -21,8 +21,8 @@ const PART: usize = 256 << 10;
 /// Octets that may wait for the connection before more is read.
 const QUEUED: usize = 8 << 20;
 
-/// How often it is looked whether there is room.
-const PAUSE: Duration = Duration::from_millis(2);
+/// The longest wait for that: then the part is added to what waits.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Sends a copy, and behind it the frame that makes it the receiver's. Blocks its thread. False
 /// when it cannot all be sent.
@@ -37,9 +37,7 @@ pub(super) fn send(
     let all_sent = copy.for_each_part(journal, PART, |messages| {
         let frame = part(group, is_first, &messages);
         is_first = false;
-        while switchboard.queued(to.node(), Class::Bulk) > QUEUED {
-            thread::sleep(PAUSE);
-        }
+        switchboard.wait_for_room((to.node(), Class::Bulk), QUEUED, PAUSE);
         switchboard.try_send(to.node(), Class::Bulk, frames::COPY, &[frame.into()])
     });
     all_sent && switchboard.try_send(to.node(), Class::Bulk, frames::GROUPS, &[last.into()])
@@ -56,8 +54,16 @@ fn part(group: GroupId, is_first: bool, messages: &[(Position, Bytes)]) -> Vec<u
     octets
 }
 
+/// Messages of a queue, of a copy that is on its way here.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) group: GroupId,
+    pub(super) is_first: bool,
+    pub(super) messages: Vec<(Position, Bytes)>,
+}
+
 /// Reads such a part.
-pub(super) fn read_part(frame: &Bytes) -> Option<(GroupId, bool, Vec<(Position, Bytes)>)> {
+pub(super) fn read_part(frame: &Bytes) -> Option<Part> {
     let mut reader = Reader::new(frame);
     let (group, is_first) = (GroupId(reader.varint()?), reader.u8()? != 0);
     let mut messages = Vec::new();
@@ -66,5 +72,5 @@ pub(super) fn read_part(frame: &Bytes) -> Option<(GroupId, bool, Vec<(Position, 
         // A copy, so that one message does not keep its neighbours in memory.
         messages.push((position, Bytes::copy_from_slice(reader.octets()?)));
     }
-    Some((group, is_first, messages))
+    Some(Part { group, is_first, messages })
 }

@@ -11,7 +11,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{copying, frames, log_book::LogBook, switchboard::Switchboard};
+use super::{
+    copying::{self, Part},
+    frames,
+    log_book::LogBook,
+    switchboard::Switchboard,
+};
 use crate::{
     broker::{Broker, Fellows, Journal, QueueCopy},
     cluster::{
@@ -22,7 +27,7 @@ use crate::{
             SnapshotToSend, SnapshotWanted,
         },
     },
-    model::{Batch, LogPosition, Moment, Placement, Position, QueueId, compact::Reader},
+    model::{Batch, LogPosition, Moment, Placement, QueueId, compact::Reader},
     net::{Clock, peers::Class},
     server::journal::StoreJournal,
 };
@@ -51,12 +56,7 @@ pub(super) enum Order {
         group: GroupId,
     },
     Believed(Vec<Belief>),
-    /// Messages of a queue, of a copy that is on its way here.
-    Copied {
-        group: GroupId,
-        is_first: bool,
-        messages: Vec<(Position, Bytes)>,
-    },
+    Copied(Part),
     /// A copy has been sent, or could not be.
     CopySent {
         group: GroupId,
@@ -212,7 +212,7 @@ impl Driver {
                     self.applied.remove(&group);
                 }
             }
-            Order::Copied { group, is_first, messages } => {
+            Order::Copied(Part { group, is_first, messages }) => {
                 self.broker.take_copied(QueueId(group.0), is_first, &messages);
             }
             Order::CopySent { group, to, ok } => {

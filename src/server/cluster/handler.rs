@@ -67,9 +67,7 @@ impl Handler for Reception {
                 self.switchboard.order(Order::Believed(frames::beliefs(&payload)));
             }
             frames::COPY => match copying::read_part(&payload) {
-                Some((group, is_first, messages)) => {
-                    self.switchboard.order(Order::Copied { group, is_first, messages });
-                }
+                Some(part) => self.switchboard.order(Order::Copied(part)),
                 None => tracing::error!(node = %from, "a copy of a queue makes no sense"),
             },
             _ => tracing::debug!(node = %from, kind, "a frame of a later version"),
@@ -104,7 +102,7 @@ impl Handler for Reception {
     }
 
     fn heartbeat(&self) -> Pulse {
-        Pulse { oldest_sync: self.journal.oldest_pending(), payload: Bytes::new() }
+        Pulse { oldest_sync: self.journal.oldest_pending(self.clock.now()), payload: Bytes::new() }
     }
 
     fn heard(&self, _from: NodeNumber, _payload: Bytes) {}

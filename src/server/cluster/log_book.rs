@@ -270,11 +270,11 @@ impl Chapter {
             self.entries.push_back((entry.index, position));
             entries.push(entry);
         }
-        let expected = (self.compacted.0.0 + 1..).zip(&entries);
-        match expected.map(|(index, entry)| index == entry.index.0).all(|is_next| is_next) {
-            true => Ok(entries),
-            false => Err(format!("a gap in the log of group {group}")),
+        let mut expected = (self.compacted.0.0 + 1..).zip(&entries);
+        if expected.all(|(index, entry)| index == entry.index.0) {
+            return Ok(entries);
         }
+        Err(format!("a gap in the log of group {group}"))
     }
 }
 

@@ -88,6 +88,7 @@ impl Newcomer {
         config: &Config,
         remains: Remains,
         journal: &StoreJournal,
+        clock: Clock,
     ) -> Result<Option<Self>, StartError> {
         if config.cluster.nodes.is_empty() {
             return Ok(None);
@@ -109,7 +110,7 @@ impl Newcomer {
         let (order, orders) = mpsc::channel();
         let (later, jobs) = mpsc::channel();
         let names = members.iter().map(|(node, member)| (*node, member.name.clone())).collect();
-        let switchboard = Arc::new(Switchboard::new(identity.node, names, order, later));
+        let switchboard = Arc::new(Switchboard::new(identity.node, names, order, later, clock));
         Ok(Some(Self { identity, written, members, remains, switchboard, orders, jobs }))
     }
 

@@ -22,7 +22,10 @@ use crate::{
     broker::{Agreed, Agreement, Broker, Fellows, Job, LiveNode, Nodes, Parcel},
     cluster::GroupId,
     model::{NodeNumber, Placement, QueueId, Refusal, compact::put_varint},
-    net::peers::{Class, Peers},
+    net::{
+        Clock,
+        peers::{Class, Peers},
+    },
 };
 
 /// How long a client waits for what needs a majority, or a queue's leader.
@@ -64,6 +67,7 @@ impl Switchboard {
         names: BTreeMap<NodeNumber, String>,
         orders: mpsc::Sender<Order>,
         jobs: mpsc::Sender<Job>,
+        clock: Clock,
     ) -> Self {
         Self {
             me,
@@ -72,7 +76,7 @@ impl Switchboard {
             jobs,
             peers: OnceLock::new(),
             broker: OnceLock::new(),
-            bell: Bell::default(),
+            bell: Bell::new(clock),
             leader: AtomicU32::new(0),
             up: Mutex::default(),
             next_command: AtomicU64::new(1),
@@ -111,9 +115,15 @@ impl Switchboard {
         self.peers().is_some_and(|peers| peers.send(to, class, kind, parts).is_ok())
     }
 
-    /// Octets that wait to be sent to a node.
-    pub(super) fn queued(&self, to: NodeNumber, class: Class) -> usize {
-        self.peers().map_or(0, |peers| peers.queued(to, class))
+    /// Waits until no more octets than these wait to be sent to a node, or for so long.
+    pub(super) fn wait_for_room(
+        &self,
+        (to, class): (NodeNumber, Class),
+        octets: usize,
+        at_most: Duration,
+    ) {
+        let queued = || self.peers().map_or(0, |peers| peers.queued(to, class));
+        self.bell.wait(at_most, &mut || queued() <= octets);
     }
 
     /// Who leads the metadata has changed.

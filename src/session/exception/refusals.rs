@@ -6,6 +6,8 @@ use crate::model::{
     Resource, Right, RoutingKey, ShortString, VirtualHostName,
 };
 
+const OUT_OF_REACH: &str = "is down or inaccessible";
+
 /// Reply code and explanation of a refusal.
 pub(super) fn words(refusal: &Refusal) -> (Code, String) {
     let (code, text) = match refusal {
@@ -67,10 +69,9 @@ pub(super) fn words(refusal: &Refusal) -> (Code, String) {
         }
         Refusal::LoginRefused => (Code::AccessRefused, "Login was refused".into()),
         Refusal::NotKept { cause } => (Code::InternalError, format!("the store failed: {cause}")),
-        Refusal::OutOfReach { resource, node } => (
-            Code::NotFound,
-            format!("home node '{node}' of durable {resource} is down or inaccessible"),
-        ),
+        Refusal::OutOfReach { resource, node } => {
+            (Code::NotFound, format!("home node '{node}' of durable {resource} {OUT_OF_REACH}"))
+        }
         Refusal::NoQuorum => {
             let text = "no majority of the cluster's nodes has agreed in time";
             (Code::InternalError, text.into())

@@ -358,7 +358,7 @@ impl Remote {
             Leadership::Here(lead) => {
                 let term = lead.term;
                 let outbox = || self.way_to(company.me, term, company);
-                lead.answer(company.me, number, question, outbox, company.around, &mut out);
+                lead.answer((company.me, number), question, outbox, company.around, &mut out);
             }
             Leadership::There { node, term } => {
                 self.send(*node, *term, Content::Ask { number, question }, company);
