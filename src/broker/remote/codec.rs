@@ -33,6 +33,7 @@ const RESEND: u8 = 9;
 const DELIVER: u8 = 10;
 const CANCELLED: u8 = 11;
 const ANSWER: u8 = 12;
+const SEEKS: u8 = 13;
 
 /// The octets before a table that tell its length.
 const TABLE_LENGTH: usize = 4;
@@ -99,6 +100,7 @@ fn put_content(out: &mut Vec<u8>, content: &Content) {
             put_varint(out, *number);
             put_question(out, question);
         }
+        Content::Seeks => out.push(SEEKS),
         Content::Leads => out.push(LEADS),
         Content::Decided { sender, below, refused } => {
             out.push(DECIDED);
@@ -302,6 +304,7 @@ impl Source<'_> {
             }
             REPLENISH => Content::Replenish { consumer: self.id()?, octets: self.number()? },
             ASK => Content::Ask { number: self.number()?, question: self.question()? },
+            SEEKS => Content::Seeks,
             LEADS => Content::Leads,
             DECIDED => Content::Decided {
                 sender: self.number()?,

@@ -442,7 +442,10 @@ impl Broker {
             // It has nothing yet that it could say to whoever leads.
             drop(self.with(now, |company| remote.node_up(home, incarnation, company)));
         }
-        fellowship.queues.insert(record.id, Arc::new(remote));
+        let remote = Arc::new(remote);
+        fellowship.queues.insert(record.id, Arc::clone(&remote));
+        let present = fellowship.present().clone();
+        self.with(now, |company| remote.seek_leader(&present, company));
     }
 
     /// A queue is deleted that is mirrored, or lives elsewhere, or is reached from elsewhere.

@@ -22,6 +22,10 @@ impl Remote {
     ) -> Rest {
         let mut state = self.lock();
         match content {
+            Content::Seeks => {
+                self.show_leader(&mut state, from, company);
+                Rest::default()
+            }
             Content::Leads => self.follow(&mut state, from, term, company),
             Content::Claims(claims) => self.take_claims(&mut state, (from, term), claims, company),
             Content::Publish(_)

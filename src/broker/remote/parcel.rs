@@ -44,6 +44,8 @@ pub(in crate::broker) enum Content {
         number: u64,
         question: Question,
     },
+    /// The node has only just heard of the queue: whoever leads it says so again.
+    Seeks,
 
     /// The sender of this leads the queue as of this term.
     Leads,

@@ -1,6 +1,11 @@
 //! How the leadership of a queue begins, passes on and ends, as one node sees it.
 
-use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     group_log::GroupLog,
@@ -14,7 +19,7 @@ use crate::{
         ports::Journal,
         queue::Command,
     },
-    model::{ConsumerId, NodeNumber, PositionRange, QueueKind, Ranges},
+    model::{ConsumerId, NodeNumber, Placement, PositionRange, QueueKind, Ranges},
 };
 
 /// How long a new leader waits for what the other nodes hold of its queue.
@@ -67,6 +72,23 @@ impl Remote {
             }
             return self.follow(&mut state, node, incarnation, company);
         }
+        self.show_leader(&mut state, node, company);
+        Rest::default()
+    }
+
+    /// The queue is new here: asks who leads it. What a leader said before was not understood.
+    pub(in crate::broker) fn seek_leader(
+        &self,
+        present: &BTreeMap<NodeNumber, u64>,
+        company: Company<'_>,
+    ) {
+        let replicas = self.record.placement.replicas.iter().map(|id| Placement::node_of(*id));
+        let others = replicas.filter(|node| present.contains_key(node));
+        others.for_each(|other| self.send(other, 0, Content::Seeks, company));
+    }
+
+    /// If this node leads, or is about to, says so to another one.
+    pub(super) fn show_leader(&self, state: &mut State, node: NodeNumber, company: Company<'_>) {
         match &mut state.leadership {
             Leadership::Here(lead) => {
                 let term = lead.term;
@@ -78,7 +100,6 @@ impl Remote {
             }
             Leadership::Nowhere | Leadership::There { .. } => {}
         }
-        Rest::default()
     }
 
     /// Another node is gone, with its clients; if it led, nobody does.
