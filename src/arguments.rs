@@ -98,6 +98,11 @@ pub(crate) struct GenerateArguments {
     #[arg(long, value_name = "NAME", default_value = "client")]
     pub(crate) client: Vec<String>,
 
+    /// Host of a node of a cluster: what stands behind the `@` of its name; may be given several
+    /// times. Each has its own name before node_certificate.pem
+    #[arg(long, value_name = "HOST")]
+    pub(crate) node: Vec<String>,
+
     /// Days until the certificates expire
     #[arg(long, value_name = "N", default_value_t = 365,
         value_parser = clap::value_parser!(u32).range(1..=36_500))]

@@ -77,7 +77,12 @@ fn serve_until_told(config: &Config) -> Result<(), String> {
         let mut terminate = told(SignalKind::terminate())?;
         let mut interrupt = told(SignalKind::interrupt())?;
         let hang_up = told(SignalKind::hangup())?;
-        let server = Server::start(config).await.map_err(|error| error.to_string())?;
+        let server = tokio::select! {
+            started = Server::start(config) => started.map_err(|error| error.to_string())?,
+            // It may wait for the other nodes of its cluster.
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        };
         announce(&server, config)
             .map_err(|error| format!("cannot say that it is ready: {error}"))?;
         let outcome = tokio::select! {

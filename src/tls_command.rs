@@ -22,8 +22,8 @@ pub(crate) fn run(command: &TlsCommand) -> Result<(), String> {
 }
 
 fn generate(arguments: &GenerateArguments) -> Result<(), String> {
-    let GenerateArguments { directory, host, client, days } = arguments;
-    let files = make(host, client, *days)?;
+    let directory = &arguments.directory;
+    let files = make(arguments)?;
     let shown = directory.display();
     fs::create_dir_all(directory).map_err(|error| format!("cannot make {shown}: {error}"))?;
     let paths: Vec<PathBuf> = files.iter().map(|file| directory.join(&file.name)).collect();
@@ -34,7 +34,7 @@ fn generate(arguments: &GenerateArguments) -> Result<(), String> {
         let written = write(path, file);
         written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
-    print(directory).map_err(|error| format!("cannot say what was made: {error}"))
+    print(directory, &arguments.node).map_err(|error| format!("cannot say what was made: {error}"))
 }
 
 /// A file to be: its name, its mode, its text.
@@ -44,9 +44,10 @@ struct File {
     text: String,
 }
 
-fn make(hosts: &[String], clients: &[String], days: u32) -> Result<Vec<File>, String> {
+fn make(arguments: &GenerateArguments) -> Result<Vec<File>, String> {
+    let GenerateArguments { host: hosts, client: clients, node: nodes, days, .. } = arguments;
     let fault = |error: leveret::net::tls::BadName| error.to_string();
-    let lifetime = Lifetime::days(days);
+    let lifetime = Lifetime::days(*days);
     let authority = Authority::new(lifetime).map_err(fault)?;
     let names: Vec<String> =
         LOCAL.iter().map(|name| (*name).to_owned()).chain(hosts.iter().cloned()).collect();
@@ -55,17 +56,28 @@ fn make(hosts: &[String], clients: &[String], days: u32) -> Result<Vec<File>, St
     files.extend(in_files("ca", authority.pair()));
     files.extend(in_files("server", server));
     for (number, client) in clients.iter().enumerate() {
-        if clients[..number].contains(client) {
-            return Err(format!("two clients have the name `{client}`"));
-        }
-        if client.is_empty() || client.contains(['/', '\0']) {
-            return Err(format!("`{client}` cannot name a client: it is part of a file's name"));
-        }
+        check_name("client", &clients[..number], client)?;
         let pair = authority.issue(Identity::Client(client), lifetime).map_err(fault)?;
         let name = if number == 0 { "client".to_owned() } else { format!("{client}_client") };
         files.extend(in_files(&name, pair));
     }
+    for (number, node) in nodes.iter().enumerate() {
+        check_name("node", &nodes[..number], node)?;
+        let pair = authority.issue(Identity::Node(node), lifetime).map_err(fault)?;
+        files.extend(in_files(&format!("{node}_node"), pair));
+    }
     Ok(files)
+}
+
+/// A name is part of a file's name.
+fn check_name(whose: &str, before: &[String], name: &String) -> Result<(), String> {
+    if before.contains(name) {
+        return Err(format!("two {whose}s have the name `{name}`"));
+    }
+    if name.is_empty() || name.contains(['/', '\0']) {
+        return Err(format!("`{name}` cannot name a {whose}: it is part of a file's name"));
+    }
+    Ok(())
 }
 
 fn in_files(name: &str, pair: Pair) -> [File; 2] {
@@ -80,7 +92,7 @@ fn write(path: &Path, file: &File) -> io::Result<()> {
     target.sync_all()
 }
 
-fn print(directory: &Path) -> io::Result<()> {
+fn print(directory: &Path, nodes: &[String]) -> io::Result<()> {
     let directory = fs::canonicalize(directory)?;
     let directory = directory.display();
     let mut out = io::stdout().lock();
@@ -95,5 +107,14 @@ fn print(directory: &Path) -> io::Result<()> {
          # ssl_options.verify = verify_peer\n\
          # ssl_options.fail_if_no_peer_cert = true\n"
     )?;
+    for node in nodes {
+        write!(
+            out,
+            "# For the node of a cluster on {node}:\n\
+             # cluster.tls.cacertfile = {directory}/ca_certificate.pem\n\
+             # cluster.tls.certfile = {directory}/{node}_node_certificate.pem\n\
+             # cluster.tls.keyfile = {directory}/{node}_node_key.pem\n"
+        )?;
+    }
     out.flush()
 }

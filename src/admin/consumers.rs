@@ -56,7 +56,14 @@ impl Peers {
     fn channel_details(&self, call: &Call, consumer: &ConsumerView) -> Value {
         let (id, number) = (consumer.subscriber.id.connection, consumer.subscriber.channel);
         // A connection that has just ended: its consumers are about to leave.
-        let Some(connection) = self.0.get(&id) else { return json!({}) };
+        let Some(connection) = self.0.get(&id) else {
+            // It may be another node's, which alone knows more.
+            let node = call.broker().name_of_node(id.node());
+            return node.map_or_else(
+                || json!({}),
+                |node| json!({ "name": format!("{node} ({number})"), "number": number.0, "node": node }),
+            );
+        };
         let name = connections::name(connection);
         json!({
             "name": format!("{name} ({number})"),

@@ -11,6 +11,7 @@ use super::{
     operator::Role,
     routes::{Route, get},
 };
+use crate::model::QueueKind;
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new("health/checks/alarms", &[get(Role::Operator, cluster_alarms)]),
@@ -25,8 +26,8 @@ pub(super) const ROUTES: &[Route] = &[
         &[get(Role::Operator, certificates)],
     ),
     Route::new("health/checks/virtual-hosts", &[get(Role::Operator, fine)]),
-    Route::new("health/checks/node-is-quorum-critical", &[get(Role::Operator, single)]),
-    Route::new("health/checks/node-is-mirror-sync-critical", &[get(Role::Operator, single)]),
+    Route::new("health/checks/node-is-quorum-critical", &[get(Role::Operator, quorum)]),
+    Route::new("health/checks/node-is-mirror-sync-critical", &[get(Role::Operator, mirrors)]),
     Route::new("health/checks/metadata-store/initialized", &[get(Role::Operator, fine)]),
     Route::new("health/checks/metadata-store/initialized/with-data", &[get(Role::Operator, fine)]),
     Route::new("health/checks/is-in-service", &[get(Role::Operator, fine)]),
@@ -54,9 +55,47 @@ fn fine_home(call: &Call) -> Result<Reply, Failure> {
     call.home().and_then(|_| fine(call))
 }
 
-/// There are no other nodes.
-fn single(_: &Call) -> Result<Reply, Failure> {
-    Ok(Reply::one(json!({ "status": "ok", "reason": "single node cluster" })))
+/// Whether quorum queues could go on without this node.
+fn quorum(call: &Call) -> Result<Reply, Failure> {
+    let reason =
+        "There are quorum queues that would lose their quorum if the target node is shut down";
+    critical(call, QueueKind::Quorum, reason)
+}
+
+/// The same of mirrored classic queues, which are groups as well.
+fn mirrors(call: &Call) -> Result<Reply, Failure> {
+    critical(
+        call,
+        QueueKind::Classic,
+        "There are classic mirrored queues without online synchronised mirrors",
+    )
+}
+
+fn critical(call: &Call, kind: QueueKind, reason: &str) -> Result<Reply, Failure> {
+    let broker = call.broker();
+    let Some(own) = broker.name_of_node(broker.node()) else {
+        return Ok(Reply::one(json!({ "status": "ok", "reason": "single node cluster" })));
+    };
+    let mut critical = Vec::new();
+    for home in broker.virtual_hosts() {
+        let records = broker.queue_records(&home).unwrap_or_default();
+        for record in records.iter().filter(|record| record.options.kind == kind) {
+            let place = broker.whereabouts(record);
+            if place.is_some_and(|place| place.needs(&own)) {
+                let name = record.name.text();
+                critical.push(json!({
+                    "name": name,
+                    "readable_name": format!("queue '{name}' in vhost '{}'", home.text()),
+                    "virtual_host": home.text(),
+                    "type": kind.as_str(),
+                }));
+            }
+        }
+    }
+    if critical.is_empty() {
+        return fine(call);
+    }
+    Err(Failure::unhealthy(reason, json!({ "queues": critical })))
 }
 
 fn cluster_alarms(call: &Call) -> Result<Reply, Failure> {

@@ -13,7 +13,7 @@ use super::{
     routes::{Route, delete, get, post, put},
 };
 use crate::{
-    broker::{Destination, QueueDeclaration, QueueView},
+    broker::{Destination, QueueDeclaration, QueueState, QueueView, Whereabouts},
     model::{LogPosition, Names, QueueKind, QueueName, ShortString, VirtualHostName},
 };
 
@@ -142,19 +142,18 @@ fn find(call: &Call, home: &VirtualHostName, name: &QueueName) -> Result<QueueVi
 
 fn to_json(call: &Call, home: &VirtualHostName, view: &QueueView) -> Value {
     let QueueView { record, ready, unacknowledged, .. } = view;
-    let node = &call.node.names().node;
     let mut object = json!({
         "name": record.name.text(),
         "vhost": home.text(),
-        "node": node,
+        "node": node_of(call, view),
         "type": record.options.kind.as_str(),
         "durable": record.durable,
         "auto_delete": record.auto_delete,
         "exclusive": record.owner.is_some(),
         "arguments": fields::table_to_json(&record.arguments),
     });
+    let state = view.whereabouts.as_ref().map_or(QueueState::Running, |it| it.state);
     let totals = json!({
-        "state": "running",
         "messages": ready + unacknowledged,
         "messages_ready": ready,
         "messages_unacknowledged": unacknowledged,
@@ -162,19 +161,58 @@ fn to_json(call: &Call, home: &VirtualHostName, view: &QueueView) -> Value {
     let policies = policies(call, home, &record.name);
     let is_short = call.query.is_true("disable_stats");
     if !is_short {
-        extend(&mut object, statistics(view));
+        if view.is_seen() {
+            extend(&mut object, statistics(view));
+        }
         extend(&mut object, policies);
     } else if !policies["policy"].is_null() {
         object["policy"] = policies["policy"].clone();
     }
     match is_short && !call.query.is_true("enable_queue_totals") {
         true => object["state"] = "live".into(),
-        false => extend(&mut object, totals),
+        false => {
+            object["state"] = state.as_str().into();
+            extend(&mut object, if view.is_seen() { totals } else { json!({}) });
+        }
     }
-    if record.options.kind == QueueKind::Quorum {
-        extend(&mut object, json!({ "leader": node, "members": [node], "online": [node] }));
-    }
+    extend(&mut object, copies(call, view));
     object
+}
+
+/// The node that leads the queue, or that would if it were there.
+fn node_of(call: &Call, view: &QueueView) -> String {
+    let elsewhere = view.whereabouts.as_ref();
+    let node = elsewhere.and_then(|it| it.leader.as_ref().or(it.members.first()));
+    node.unwrap_or(&call.node.names().node).clone()
+}
+
+/// Which nodes have a copy. Every mirror has what was confirmed: those that are there are in step.
+fn copies(call: &Call, view: &QueueView) -> Value {
+    let own = &call.node.names().node;
+    match (view.record.options.kind, &view.whereabouts) {
+        (QueueKind::Quorum, None) => json!({ "leader": own, "members": [own], "online": [own] }),
+        (QueueKind::Quorum, Some(Whereabouts { leader, members, online, .. })) => {
+            json!({ "leader": leader, "members": members, "online": online })
+        }
+        (QueueKind::Classic, Some(Whereabouts { leader, members, online, .. }))
+            if members.len() > 1 =>
+        {
+            let is_mirror = |name: &&String| Some(*name) != leader.as_ref();
+            let mirrors: Vec<_> = online.iter().filter(is_mirror).collect();
+            json!({
+                "leader": leader,
+                "members": members,
+                "online": online,
+                "slave_nodes": mirrors,
+                "synchronised_slave_nodes": mirrors,
+                "recoverable_slaves": mirrors,
+            })
+        }
+        (QueueKind::Classic, Some(Whereabouts { leader, members, online, .. })) => {
+            json!({ "leader": leader, "members": members, "online": online })
+        }
+        (QueueKind::Classic, None) => json!({}),
+    }
 }
 
 fn statistics(view: &QueueView) -> Value {

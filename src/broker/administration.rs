@@ -9,6 +9,7 @@ use super::{
     Authority, Broker, Permission, TopicPermission, User,
     agreement::Registration,
     facts::{self, Fact, Key},
+    hosted::Counts,
     presence::Present,
     routing::Binding,
     topology::{Change, ExchangeRecord, QueueRecord, Topology},
@@ -292,12 +293,17 @@ impl Broker {
         let queues: Vec<_> = topology.queues().map(|queue| queue.id).collect();
         drop(topology);
         let mut totals = Totals { exchanges, queues: queues.len() as u64, ..Totals::default() };
-        for hosted in self.queues(&queues) {
-            let counts = self.counts(&hosted, false, now).unwrap_or_default();
+        let mut add = |counts: Counts| {
             totals.consumers += counts.consumers;
             totals.ready += counts.ready;
             totals.unacknowledged += counts.unacknowledged;
+        };
+        for hosted in self.queues(&queues) {
+            add(self.counts(&hosted, false, now).unwrap_or_default());
         }
+        let far = queues.iter().filter(|id| self.queue(**id).is_none());
+        let far: Vec<_> = far.filter_map(|id| self.remote(*id)).collect();
+        self.all_counts(&far, now).into_iter().for_each(&mut add);
         Some(totals)
     }
 

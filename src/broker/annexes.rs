@@ -87,7 +87,8 @@ impl Broker {
             }
             Change::ExchangeDeleted(name) => self.close_annexes(topology, name),
             Change::ExchangeDeclared(_) | Change::QueueDeclared(_) | Change::QueueDeleted(_) => {}
-            Change::Bound(_) | Change::Unbound(_) | Change::Described(_) => {}
+            Change::QueuePlaced(..) | Change::Bound(_) | Change::Unbound(_) => {}
+            Change::Described(_) => {}
             Change::PolicySet(..) | Change::PolicyCleared(..) => {}
         }
     }

@@ -45,7 +45,7 @@ use dashmap::DashMap;
 pub use self::{
     access::{Authority, Directory, Hashing, PasswordHash, Permission, TopicPermission, User},
     administration::{ConnectionView, Missing, PermissionView, TopicPermissionView, Totals},
-    agreement::Unreadable,
+    agreement::{NotAdmitted, Unreadable},
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     facts::BadFact,
     origins::Origins,
@@ -62,7 +62,7 @@ pub use self::{
     topology::{
         ExchangeDeclaration, ExchangeRecord, LiveNode, Nodes, QueueDeclaration, QueueRecord,
     },
-    views::{ConsumerView, QueueView, Subscriber},
+    views::{ConsumerView, QueueState, QueueView, Subscriber, Whereabouts},
 };
 
 use self::{

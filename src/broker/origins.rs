@@ -51,6 +51,7 @@ impl Broker {
         let rebuilt = Rebuilt::from_facts(facts)?;
         self.begin_queues_above(rebuilt.last_queue(self.node()).unwrap_or_default());
         self.restore_marks(&rebuilt.marks);
+        self.restore_nodes(rebuilt.nodes.clone());
         let agreed = rebuilt.agreed();
         for fact in rebuilt.others {
             match fact {

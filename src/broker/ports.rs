@@ -105,6 +105,10 @@ pub enum Agreed {
 pub enum Job {
     /// A queue's life is over: it is to leave the topology.
     RemoveQueue { home: VirtualHostName, id: QueueId },
+    /// A queue's group has the members that its placement of this generation names.
+    SettleQueue { home: VirtualHostName, id: QueueId, generation: u64 },
+    /// A node is gone for good, and with it the queues of which it had the one copy.
+    ForgetNode(NodeNumber),
 }
 
 /// The other nodes, as a queue's replicas and its far clients need them. Called under queues'
@@ -126,6 +130,9 @@ pub trait Fellows: Debug + Send + Sync {
     /// Blocks until `is_done`, which is asked again after every [`Self::notify`]. False: that took
     /// too long.
     fn wait(&self, is_done: &mut dyn FnMut() -> bool) -> bool;
+
+    /// The same for what can be done without: a second at most.
+    fn wait_briefly(&self, is_done: &mut dyn FnMut() -> bool) -> bool;
 
     /// What a node is called, wherever it is.
     fn name_of(&self, node: NodeNumber) -> String;

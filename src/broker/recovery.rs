@@ -83,6 +83,11 @@ impl Restoring {
         }
     }
 
+    /// Whether nothing survived.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty() && self.queues.is_empty()
+    }
+
     /// Takes out what is none of the broker's: facts of other kinds than it knows, and the queues
     /// that `is_other` names.
     pub fn split_off(

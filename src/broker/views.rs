@@ -6,10 +6,9 @@ use super::{
     Broker,
     routing::{Binding, Destination},
     topology::{ExchangeRecord, QueueRecord},
-    virtual_host::VirtualHost,
 };
 use crate::model::{
-    ChannelNumber, ConsumerId, ConsumerTag, ExchangeName, FieldTable, Moment, QueueId, QueueName,
+    ChannelNumber, ConsumerId, ConsumerTag, ExchangeName, FieldTable, Moment, QueueName,
     VirtualHostName,
 };
 
@@ -27,6 +26,73 @@ pub struct QueueView {
     pub unacknowledged_octets: u64,
     /// By connection, those that came first first.
     pub consumers: Vec<ConsumerView>,
+    /// Absent: there is no cluster. While it is not running, nothing is known of what is in it.
+    pub whereabouts: Option<Whereabouts>,
+}
+
+/// Where in a cluster a queue is, by the names of nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The node that leads it now, as far as is known here.
+    pub leader: Option<String>,
+    /// Those that have a copy, or should.
+    pub members: Vec<String>,
+    /// Those of the members that are there.
+    pub online: Vec<String>,
+    pub state: QueueState,
+}
+
+impl Whereabouts {
+    /// Whether the queue could not go on without this node, one of several members that are there.
+    pub fn needs(&self, node: &str) -> bool {
+        let others = self.online.iter().filter(|online| *online != node).count();
+        let is_member = self.members.iter().any(|member| member == node);
+        is_member && self.members.len() > 1 && others * 2 <= self.members.len()
+    }
+}
+
+/// Whether a queue can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueState {
+    Running,
+    /// Too few of its members are there.
+    Minority,
+    /// Nobody leads it, or its leader says nothing.
+    Down,
+}
+
+impl QueueState {
+    /// As RabbitMQ calls it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Minority => "minority",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl QueueView {
+    /// A queue of which nothing is known but its record.
+    pub(super) fn unseen(record: Arc<QueueRecord>) -> Self {
+        let (ready, unacknowledged, ready_octets, unacknowledged_octets) = Default::default();
+        let (consumers, whereabouts) = Default::default();
+        Self {
+            record,
+            ready,
+            unacknowledged,
+            ready_octets,
+            unacknowledged_octets,
+            consumers,
+            whereabouts,
+        }
+    }
+
+    /// Whether its figures are known.
+    pub fn is_seen(&self) -> bool {
+        let state = self.whereabouts.as_ref().map(|it| it.state);
+        state.is_none_or(|state| state == QueueState::Running)
+    }
 }
 
 /// A consumer at one moment.
@@ -99,26 +165,15 @@ impl Broker {
         now: Moment,
     ) -> Option<QueueView> {
         let home = self.virtual_host(home)?;
-        let id = home.topology().queue_named(name)?.id;
-        self.view(id, now)
+        let record = Arc::clone(home.topology().queue_named(name)?);
+        self.views_of(vec![record], now).pop()
     }
 
     /// The queues of a virtual host, the oldest first, each at a moment of its own. `None` when
     /// there is no such virtual host.
     pub fn queue_views(&self, home: &VirtualHostName, now: Moment) -> Option<Vec<QueueView>> {
         let home = self.virtual_host(home)?;
-        let ids = queue_ids(&home);
-        Some(ids.into_iter().filter_map(|id| self.view(id, now)).collect())
+        let records = home.topology().queues().cloned().collect();
+        Some(self.views_of(records, now))
     }
-
-    fn view(&self, queue: QueueId, now: Moment) -> Option<QueueView> {
-        let hosted = self.queue(queue)?;
-        let (view, aftermath) = hosted.view(self.around(now));
-        self.see_to(&hosted, aftermath, now);
-        view
-    }
-}
-
-fn queue_ids(home: &VirtualHost) -> Vec<QueueId> {
-    home.topology().queues().map(|queue| queue.id).collect()
 }

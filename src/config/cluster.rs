@@ -1,6 +1,6 @@
 //! What a node is told of its cluster.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::file::{Refused, number};
 
@@ -23,6 +23,46 @@ pub struct Cluster {
     pub down_after: Duration,
     /// What a node does that is not with the majority. `cluster_partition_handling`
     pub partition_handling: PartitionHandling,
+    /// The name whose addresses are the nodes, in place of a list.
+    /// `cluster_formation.dns.hostname`, with `cluster_formation.peer_discovery_backend = dns`
+    pub dns: Option<String>,
+    /// How the nodes are found. `cluster_formation.peer_discovery_backend`
+    pub backend: Backend,
+    /// The certificates with which nodes meet. `cluster.tls.…`
+    pub tls: ClusterTls,
+}
+
+/// Where the certificates of nodes are, in PEM: all three, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterTls {
+    /// Who may vouch for nodes. `cluster.tls.cacertfile`
+    pub authorities: Option<PathBuf>,
+    /// This node's certificate, and the intermediate ones after it. `cluster.tls.certfile`
+    pub certificate: Option<PathBuf>,
+    /// Its private key. `cluster.tls.keyfile`
+    pub key: Option<PathBuf>,
+}
+
+impl Cluster {
+    /// Whether the node is to be one of several.
+    pub const fn is_wanted(&self) -> bool {
+        !self.nodes.is_empty() || self.finds_by_dns()
+    }
+
+    /// Whether the nodes are the addresses of a name.
+    pub const fn finds_by_dns(&self) -> bool {
+        matches!(self.backend, Backend::Dns)
+    }
+}
+
+/// How the nodes of the cluster are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// They are listed.
+    #[default]
+    List,
+    /// They are the addresses of a name.
+    Dns,
 }
 
 /// A node of the cluster.
@@ -40,6 +80,8 @@ pub enum PartitionHandling {
     /// What needs a majority waits for it; the rest goes on.
     #[default]
     Ignore,
+    /// The same; there is nothing to heal, as no two parts ever decide apart.
+    Autoheal,
     /// Clients are sent away until it is with the majority again.
     PauseMinority,
 }
@@ -52,6 +94,9 @@ impl Default for Cluster {
             secret: None,
             down_after: Duration::from_secs(3),
             partition_handling: PartitionHandling::default(),
+            backend: Backend::default(),
+            dns: None,
+            tls: ClusterTls::default(),
         }
     }
 }
@@ -64,9 +109,19 @@ pub(super) fn set(cluster: &mut Cluster, key: &str, value: &str) -> Result<(), R
     }
     match key {
         "cluster_formation.peer_discovery_backend" => match value {
-            "classic_config" | "rabbit_peer_discovery_classic_config" => {}
-            _ => return Err(Refused::Value("classic_config")),
+            "classic_config" | "rabbit_peer_discovery_classic_config" => {
+                cluster.backend = Backend::List;
+            }
+            "dns" | "rabbit_peer_discovery_dns" => cluster.backend = Backend::Dns,
+            _ => return Err(Refused::Value("classic_config or dns")),
         },
+        "cluster_formation.dns.hostname" if value.is_empty() => {
+            return Err(Refused::Value("the name of a host"));
+        }
+        "cluster_formation.dns.hostname" => cluster.dns = Some(value.to_owned()),
+        "cluster.tls.cacertfile" => cluster.tls.authorities = Some(value.into()),
+        "cluster.tls.certfile" => cluster.tls.certificate = Some(value.into()),
+        "cluster.tls.keyfile" => cluster.tls.key = Some(value.into()),
         "cluster.listener" => {
             let address = value.parse().map_err(|_| Refused::Value("ADDRESS:PORT"))?;
             cluster.listener = Some(address);
@@ -82,7 +137,8 @@ pub(super) fn set(cluster: &mut Cluster, key: &str, value: &str) -> Result<(), R
         }
         "cluster_partition_handling" => {
             cluster.partition_handling = match value {
-                "ignore" | "autoheal" => PartitionHandling::Ignore,
+                "ignore" => PartitionHandling::Ignore,
+                "autoheal" => PartitionHandling::Autoheal,
                 "pause_minority" => PartitionHandling::PauseMinority,
                 _ => return Err(Refused::Value("ignore, pause_minority or autoheal")),
             };
@@ -123,6 +179,22 @@ mod tests {
         let nodes: Vec<_> =
             config.cluster.nodes.iter().map(|node| (&*node.name, &*node.address)).collect();
         assert_eq!(nodes, [("rabbit@one", "one:25672"), ("b@127.0.0.1", "127.0.0.1:4000")]);
+    }
+
+    #[test]
+    fn nodes_are_found_by_a_name_and_meet_with_certificates() {
+        let config = applied(
+            "cluster_formation.peer_discovery_backend = dns\n\
+             cluster_formation.dns.hostname = nodes.example\n\
+             cluster.tls.cacertfile = /ca\n\
+             cluster.tls.certfile = /node\n\
+             cluster.tls.keyfile = /key\n",
+        )
+        .unwrap();
+        assert!(config.cluster.is_wanted());
+        assert_eq!(config.cluster.dns.as_deref(), Some("nodes.example"));
+        assert_eq!(config.cluster.tls.key, Some("/key".into()));
+        assert!(!applied("").unwrap().cluster.is_wanted());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
 };
 
-pub use cluster::{CLUSTER_PORT, Cluster, ClusterNode, PartitionHandling};
+pub use cluster::{Backend, CLUSTER_PORT, Cluster, ClusterNode, ClusterTls, PartitionHandling};
 pub use file::{FileError, LineFault, apply, read as read_file};
 pub use limit::Limit;
 pub use quota::Quota;

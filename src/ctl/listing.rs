@@ -138,6 +138,9 @@ fn list_queues(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failure>
         };
     let mut queues = items(broker, &place)?;
     queues.retain(|queue| kept(is_down(queue)));
+    if line.flag("local") {
+        queues.retain(|queue| queue["node"] == call.node);
+    }
     Ok(rows(wanted(call, usual), &queues, columns::of_queue))
 }
 

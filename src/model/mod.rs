@@ -9,6 +9,7 @@ mod field_value;
 mod history;
 mod identity;
 mod malformed;
+mod member;
 mod message;
 mod moment;
 mod name;
@@ -32,6 +33,7 @@ pub use identity::{
     ChannelNumber, ConnectionId, ConsumerId, LogPosition, NodeNumber, Position, QueueId,
 };
 pub use malformed::Malformed;
+pub use member::NodeRecord;
 pub use message::{
     Confirmed, DELIVERY_OVERHEAD, Decided, Delivery, Message, Outcome, PACKED_BODY_LIMIT,
     Publication, Published, Settlement,

@@ -30,14 +30,14 @@ pub(super) struct Opened {
 
 /// The broker that `config` describes, with its journal if it has a data directory. `pressure` says
 /// that memory is short.
-pub(super) fn open_broker(
+pub(super) async fn open_broker(
     config: &Config,
     timer: Arc<dyn Timer>,
     pressure: Arc<AtomicBool>,
     clock: Clock,
 ) -> Result<Opened, StartError> {
     let Some(path) = &config.data_dir else {
-        if !config.cluster.nodes.is_empty() {
+        if config.cluster.is_wanted() {
             return Err(StartError::ClusterWithoutDataDir);
         }
         let broker = make_broker(config, timer)?;
@@ -48,7 +48,8 @@ pub(super) fn open_broker(
     let journal = Arc::new(StoreJournal::new(store, recovered.last));
     let mut gathered = recovery::gather(recovered).map_err(|failure| unusable(path, failure))?;
     let remains = Remains::of(&mut gathered.restoring);
-    let newcomer = Newcomer::of(config, remains, &journal, clock)?;
+    let found = (remains, gathered.restoring.is_empty());
+    let newcomer = Newcomer::of(config, found, &journal, clock).await?;
     let broker = new_broker(config, timer, Some(Arc::<StoreJournal>::clone(&journal)));
     let mut broker = broker.saving_memory_when(pressure);
     if let Some(newcomer) = &newcomer {

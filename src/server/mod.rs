@@ -96,6 +96,18 @@ pub enum StartError {
     ControlSocketInUse { path: PathBuf },
     #[error("`{name}`, this node, is not among `cluster_formation.classic_config.nodes`")]
     NotInCluster { name: String },
+    #[error("the data directory is that of the node `{kept}`, and this one is `{name}`")]
+    OtherNode { kept: String, name: String },
+    #[error(
+        "`cluster.tls.cacertfile`, `cluster.tls.certfile` and `cluster.tls.keyfile` are set all \
+         three, or none"
+    )]
+    ClusterTls,
+    #[error(
+        "the data directory has what a node by itself has kept: a node that joins a cluster begins \
+         with an empty one"
+    )]
+    NotBlank,
     #[error("a node of a cluster needs a data directory")]
     ClusterWithoutDataDir,
     #[error("what is kept of the cluster makes no sense: {what}")]
@@ -136,7 +148,7 @@ impl Server {
         let alarms = Arc::new(Alarms::new(config, Arc::clone(&clients), &*gauges));
         let timers = Arc::new(Timers::default());
         let timer = Arc::<Timers>::clone(&timers);
-        let opened = establish::open_broker(config, timer, alarms.pressure(), clock)?;
+        let opened = establish::open_broker(config, timer, alarms.pressure(), clock).await?;
         let Opened { broker, journal, newcomer } = opened;
         clients.number_above(broker.node().base());
         let instruments = (Arc::clone(&alarms), Arc::clone(&gauges));
@@ -157,7 +169,7 @@ impl Server {
             None => None,
             Some((newcomer, journal)) => {
                 let fellow = newcomer.join(config, &broker, journal, clock).await?;
-                fellow.settle(|broker| establish::begin(broker, config))?;
+                fellow.settle(config).await?;
                 control.load_definitions(config)?;
                 Some(fellow)
             }
@@ -232,6 +244,9 @@ impl Server {
     /// Accepts nobody any more, closes every connection with 320 CONNECTION_FORCED, and returns
     /// when the clients have gone, or after three seconds; by then, everything is written.
     pub async fn stop(mut self) {
+        if let Some(fellow) = &self.fellow {
+            fellow.hand_over().await;
+        }
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

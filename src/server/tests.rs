@@ -109,7 +109,7 @@ async fn what_was_appended_is_written_when_a_server_stops() {
     let config = scratch.config();
     let timers: Arc<dyn Timer> = Arc::new(Timers::default());
     let clock = Clock::start();
-    let opened = establish::open_broker(&config, timers, Arc::default(), clock).unwrap();
+    let opened = establish::open_broker(&config, timers, Arc::default(), clock).await.unwrap();
     let Opened { broker, journal, .. } = opened;
     let storage = start_storage(journal.unwrap(), &broker, &config, clock).unwrap();
     for _ in 0..100 {

@@ -18,7 +18,9 @@ use crate::{
         topology::{Change, QueueRecord, Reconfigured, Topology},
         virtual_host::VirtualHost,
     },
-    model::{Batch, ConnectionId, Moment, ShortString, VirtualHostName, VirtualHostOptions},
+    model::{
+        Batch, ConnectionId, Moment, QueueId, ShortString, VirtualHostName, VirtualHostOptions,
+    },
 };
 
 /// What is to be done once the topology is free again.
@@ -26,6 +28,7 @@ use crate::{
 struct Consequences {
     declared: Vec<Arc<QueueRecord>>,
     deleted: Vec<Arc<QueueRecord>>,
+    placed: Vec<QueueId>,
     replays: Vec<Replay>,
     reconfigured: Vec<Reconfigured>,
 }
@@ -124,14 +127,19 @@ impl Broker {
             Change::Bound(binding) => {
                 consequences.replays.push(self.replay(topology, binding, now));
             }
+            Change::QueuePlaced(id, _) => consequences.placed.push(*id),
             Change::Unbound(_) | Change::Described(_) => {}
             Change::PolicySet(..) | Change::PolicyCleared(..) => {}
         }
     }
 
     fn follow(&self, home: &VirtualHost, consequences: Consequences, now: Moment) {
-        let Consequences { declared, deleted, replays, reconfigured } = consequences;
+        let Consequences { declared, deleted, placed, replays, reconfigured } = consequences;
         deleted.iter().for_each(|record| self.displace(record, now));
+        for id in placed {
+            let record = home.topology().queue(id).cloned();
+            record.iter().for_each(|record| self.move_replica(record));
+        }
         for replay in replays {
             self.finish_replay(replay, now);
         }
@@ -192,6 +200,7 @@ impl Broker {
                 self.make_home(name, options, index);
             }
             Fact::GlobalParameter(name, value) => self.parameters.restore(name, value),
+            Fact::Node(number, node) => self.note_node(number, node),
             of_a_user => self.directory.restore(of_a_user),
         }
     }

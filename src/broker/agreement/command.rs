@@ -8,8 +8,9 @@
 //! ```
 //!
 //! *Seen* is the index of the last change that the decision took into account. An entry is a fact
-//! that holds from now on (1, key, value), one that holds no longer (2, key), or the end of a queue
-//! (3, varint number); keys and values stand behind their lengths.
+//! that holds from now on (1, key, value), one that holds no longer (2, key), the end of a queue (3,
+//! varint number), or its new placement (4, varint number, placement); keys and values stand behind
+//! their lengths.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use thiserror::Error;
 use crate::{
     broker::{
         BadFact,
-        facts::{Fact, Key},
+        facts::{self, Fact, Key},
         topology::Change,
     },
     model::{
@@ -62,6 +63,7 @@ const REGISTER: u8 = 2;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const QUEUE_DELETED: u8 = 3;
+const QUEUE_PLACED: u8 = 4;
 
 impl Command {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -130,6 +132,11 @@ fn put_change(octets: &mut Vec<u8>, home: &VirtualHostName, change: &Change) {
             octets.push(QUEUE_DELETED);
             put_varint(octets, id.0);
         }
+        Change::QueuePlaced(id, placement) => {
+            octets.push(QUEUE_PLACED);
+            put_varint(octets, id.0);
+            facts::put_placement(octets, placement);
+        }
         Change::Bound(it) => put_fact(octets, &Fact::Binding(home(), Arc::clone(it))),
         Change::Unbound(it) => put_key(octets, &Key::Binding(home(), Arc::clone(it))),
         Change::Described(it) => put_fact(octets, &Fact::VirtualHost(home(), Arc::clone(it))),
@@ -169,6 +176,10 @@ fn read_change(reader: &mut Reader<'_>, home: &VirtualHostName) -> Result<Change
             Key::Policy(of, kind, name) => (of, Change::PolicyCleared(kind, name)),
             _ => return Err(Unreadable::Meaningless),
         },
+        QUEUE_PLACED => {
+            let id = QueueId(meant(reader.varint())?);
+            return Ok(Change::QueuePlaced(id, meant(facts::read_placement(reader))?));
+        }
         QUEUE_DELETED => return Ok(Change::QueueDeleted(QueueId(meant(reader.varint())?))),
         _ => return Err(Unreadable::Meaningless),
     };
@@ -198,7 +209,8 @@ fn is_registered(key: &Key) -> bool {
         | Key::User(_)
         | Key::Permission(..)
         | Key::TopicPermission(..)
-        | Key::GlobalParameter(_) => true,
+        | Key::GlobalParameter(_)
+        | Key::Node(_) => true,
         Key::Exchange(..) | Key::Queue(..) | Key::Binding(..) => false,
         Key::Policy(..) | Key::Mark(_) => false,
     }

@@ -28,8 +28,20 @@ impl Broker {
     /// [`Refusal::NoQuorum`]: it is to be tried again.
     pub fn perform(&self, jobs: &[Job]) -> Result<(), Refusal> {
         let mut ended = BTreeMap::<&VirtualHostName, Vec<QueueId>>::new();
-        for Job::RemoveQueue { home, id } in jobs {
-            ended.entry(home).or_default().push(*id);
+        let mut settled = BTreeMap::<&VirtualHostName, BTreeMap<QueueId, u64>>::new();
+        for job in jobs {
+            match job {
+                Job::RemoveQueue { home, id } => ended.entry(home).or_default().push(*id),
+                Job::SettleQueue { home, id, generation } => {
+                    settled.entry(home).or_default().insert(*id, *generation);
+                }
+                Job::ForgetNode(node) => self.forget_queues_of(*node, |_| true)?,
+            }
+        }
+        for (home, settled) in settled {
+            if let Some(home) = self.virtual_host(home) {
+                self.agree_on_removal(&home, |topology| topology.settle(&settled))?;
+            }
         }
         for (home, mut ids) in ended {
             ids.sort_unstable();
@@ -48,9 +60,18 @@ impl Broker {
     /// # Errors
     /// [`Refusal::NoQuorum`]: it is to be tried again.
     pub fn forget_transients(&self, node: NodeNumber) -> Result<(), Refusal> {
+        self.forget_queues_of(node, |queue| !queue.durable)
+    }
+
+    /// Has those queues removed of which the node has the only copy.
+    fn forget_queues_of(
+        &self,
+        node: NodeNumber,
+        which: impl Fn(&QueueRecord) -> bool,
+    ) -> Result<(), Refusal> {
         let is_lost = |queue: &&Arc<QueueRecord>| {
             let placement = &queue.placement;
-            !queue.durable && placement.home == node && !placement.is_mirrored()
+            placement.home == node && !placement.is_mirrored() && which(queue)
         };
         for home in self.homes() {
             self.agree_on_removal(&home, |topology| {
@@ -104,8 +125,10 @@ impl Broker {
                 }
             };
             let record = self.agree_on_change(cluster, (home, by), decide)?;
-            if let Some(remote) = self.remote(record.id).filter(|_| !self.is_home_of(&record)) {
-                return Ok((record, self.counts_far(&remote, true, now)?));
+            if !self.is_home_of(&record) {
+                let remote = self.remote(record.id);
+                let counts = remote.map(|remote| self.counts_far(&remote, true, now));
+                return Ok((record, counts.transpose()?.unwrap_or_default()));
             }
             let hosted = self.queue(record.id);
             if let Some(counts) = hosted.and_then(|hosted| self.counts(&hosted, true, now)) {

@@ -13,6 +13,8 @@
 mod applying;
 mod command;
 mod deciding;
+mod membership;
+mod moving;
 mod registering;
 mod state;
 #[cfg(test)]
@@ -24,7 +26,7 @@ use std::{
 };
 
 pub(super) use self::command::Registration;
-pub use self::command::Unreadable;
+pub use self::{command::Unreadable, membership::NotAdmitted};
 
 use super::{
     Broker,
@@ -32,7 +34,7 @@ use super::{
     ports::Agreement,
     topology::Change,
 };
-use crate::model::{Batch, NodeNumber, QueueId};
+use crate::model::{Batch, NodeNumber, NodeRecord, QueueId};
 
 /// What makes a node one of a cluster.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ struct Marks {
     registry: u64,
     /// The greatest number of a queue that each node has given: a number is never given again.
     numbers: BTreeMap<NodeNumber, u64>,
+    /// Every node that the cluster has, or has had.
+    nodes: BTreeMap<NodeNumber, NodeRecord>,
 }
 
 /// So many numbers are left out when a node starts again: some may have been given and not be
@@ -92,7 +96,9 @@ impl Broker {
         let last = marks.numbers.get(&cluster.node).copied();
         let last = last.unwrap_or_else(|| cluster.node.base());
         self.begin_queues_above(QueueId(last + GIVEN_AWAY));
-        *cluster.marks() = marks;
+        let mut known = cluster.marks();
+        marks.nodes = std::mem::take(&mut known.nodes);
+        *known = marks;
     }
 }
 
@@ -126,6 +132,7 @@ fn numbers(change: &Change) -> Vec<QueueId> {
         Change::QueueDeclared(queue) => vec![queue.id],
         Change::ExchangeDeclared(exchange) => exchange.annexes.clone(),
         Change::ExchangeDeleted(_) | Change::QueueDeleted(_) => Vec::new(),
+        Change::QueuePlaced(..) => Vec::new(),
         Change::Bound(_) | Change::Unbound(_) | Change::Described(_) => Vec::new(),
         Change::PolicySet(..) | Change::PolicyCleared(..) => Vec::new(),
     }

@@ -52,6 +52,7 @@ impl Broker {
         let rebuilt = Rebuilt::from_facts(&facts)?;
         self.write_difference(index, &facts, &rebuilt);
         self.restore_marks(&rebuilt.marks);
+        self.restore_nodes(rebuilt.nodes.clone());
         cluster.marks().index = index;
         let agreed = rebuilt.agreed();
         let Rebuilt { topologies, others, .. } = rebuilt;
@@ -74,6 +75,8 @@ impl Broker {
             facts.extend(reached(Mark::Home(home.name.clone()), home.agreed()));
         }
         facts.extend(self.cluster.iter().flat_map(Cluster::registered_marks));
+        let nodes = self.nodes_agreed().into_iter();
+        facts.extend(nodes.map(|(number, node)| Fact::Node(number, node)));
         facts.iter().map(|fact| (fact.key().octets().into(), fact.value().into())).collect()
     }
 
@@ -114,7 +117,7 @@ impl Broker {
             return;
         };
         let mut batch = Batch::default();
-        let (gone, reconfigured) = home.apply_agreed(index, &mut batch, |known, _| {
+        let (gone, moved, reconfigured) = home.apply_agreed(index, &mut batch, |known, _| {
             let topology = topology.keeping_all(true).after(known);
             let gone: Vec<_> = records(known).filter(|it| !has(&topology, it.id)).collect();
             for record in records(&topology).filter(|it| !has(known, it.id)) {
@@ -123,9 +126,11 @@ impl Broker {
                 self.place(RestoredQueue { record, home, configuration }, Restored::default(), now);
             }
             let reconfigured = reconfigured(known, &topology);
+            let moved: Vec<_> = moved(known, &topology).collect();
             *known = topology;
-            (gone, reconfigured)
+            (gone, moved, reconfigured)
         });
+        moved.iter().for_each(|record| self.move_replica(record));
         for record in gone {
             match record.annex {
                 Some(_) => self.close_annex(record.id),
@@ -205,6 +210,14 @@ fn kept(topology: &Topology) -> impl Iterator<Item = QueueId> {
 fn has(topology: &Topology, id: QueueId) -> bool {
     let mut exchanges = topology.exchanges();
     topology.queue(id).is_some() || exchanges.any(|exchange| exchange.annexes.contains(&id))
+}
+
+/// Those queues that are to be elsewhere now.
+fn moved(known: &Topology, topology: &Topology) -> impl Iterator<Item = Arc<QueueRecord>> {
+    let is_moved = |queue: &&Arc<QueueRecord>| {
+        known.queue(queue.id).is_some_and(|before| before.placement != queue.placement)
+    };
+    topology.queues().filter(is_moved).cloned()
 }
 
 /// The options of those queues for which others hold now.

@@ -1,5 +1,6 @@
 //! Brokers that agree, several in one process.
 
+mod members;
 mod octets;
 mod random;
 mod rules;
@@ -78,7 +79,7 @@ impl Agreement for Way {
             name: format!("rabbit@{number}"),
             queues_led: 0,
         });
-        Nodes { me: self.node, live: live.to_vec() }
+        Nodes { me: self.node, live: live.to_vec(), known: Vec::new() }
     }
 }
 

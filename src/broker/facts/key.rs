@@ -14,8 +14,9 @@ use crate::{
         routing::{Binding, Destination},
     },
     model::{
-        Batch, ExchangeName, FieldTable, QueueName, RoutingKey, ShortString, VirtualHostName,
-        compact::{Reader, put_octets},
+        Batch, ExchangeName, FieldTable, NodeNumber, QueueName, RoutingKey, ShortString,
+        VirtualHostName,
+        compact::{Reader, put_octets, put_varint},
     },
 };
 
@@ -32,6 +33,7 @@ pub(in crate::broker) enum Key {
     GlobalParameter(ShortString),
     Policy(VirtualHostName, PolicyKind, ShortString),
     Mark(Mark),
+    Node(NodeNumber),
 }
 
 const VIRTUAL_HOST: u8 = 1;
@@ -44,6 +46,7 @@ const TOPIC_PERMISSION: u8 = 7;
 const GLOBAL_PARAMETER: u8 = 8;
 const POLICY: u8 = 9;
 const OPERATOR_POLICY: u8 = 10;
+const NODE: u8 = 12;
 
 const TO_QUEUE: u8 = 1;
 const TO_EXCHANGE: u8 = 2;
@@ -73,6 +76,10 @@ impl Key {
                 put_parts(&mut octets, OPERATOR_POLICY, [home, name]);
             }
             Self::Mark(mark) => mark.put(&mut octets),
+            Self::Node(node) => {
+                octets.push(NODE);
+                put_varint(&mut octets, node.0.into());
+            }
             Self::Binding(home, binding) => {
                 put_parts(&mut octets, BINDING, [home, &binding.source]);
                 let (kind, destination): (_, &ShortString) = match &binding.destination {
@@ -105,6 +112,7 @@ impl Key {
                 Self::Policy(name(&mut reader)?, PolicyKind::Operator, name(&mut reader)?)
             }
             MARK => Self::Mark(Mark::read(&mut reader)?),
+            NODE => Self::Node(NodeNumber(u32::try_from(reader.varint()?).ok()?)),
             BINDING => {
                 let home = name(&mut reader)?;
                 let source = name(&mut reader)?;
@@ -146,6 +154,7 @@ impl fmt::Display for Key {
             Self::Policy(home, PolicyKind::Operator, name) => {
                 write!(to, "operator policy '{name}' in vhost '{home}'")
             }
+            Self::Node(node) => write!(to, "node {node} of the cluster"),
             Self::Mark(Mark::Index) => write!(to, "index of the last command"),
             Self::Mark(Mark::Registry) => write!(to, "index of the last change of the registry"),
             Self::Mark(Mark::Home(name)) => {

@@ -8,6 +8,7 @@ mod access;
 mod fault;
 mod key;
 mod mark;
+mod node;
 mod policy;
 mod rebuilt;
 #[cfg(test)]
@@ -29,8 +30,8 @@ use super::{
 };
 use crate::model::{
     Batch, ConnectionId, ExchangeName, ExchangeOptions, FieldTable, FieldValue, LogPosition,
-    NodeNumber, Placement, QueueId, QueueName, QueueOptions, ShortString, VirtualHostName,
-    VirtualHostOptions,
+    NodeNumber, NodeRecord, Placement, QueueId, QueueName, QueueOptions, ShortString,
+    VirtualHostName, VirtualHostOptions,
     compact::{Reader, put_octets, put_varint},
     octets::{Field, Writer},
 };
@@ -50,6 +51,8 @@ pub(super) enum Fact {
     Policy(VirtualHostName, PolicyKind, Arc<Policy>),
     /// How far the nodes have agreed. Only in a cluster.
     Mark(Mark, u64),
+    /// A node of the cluster, or one that was.
+    Node(NodeNumber, NodeRecord),
 }
 
 /// The first octet of every value.
@@ -107,6 +110,7 @@ impl Fact {
                 Key::Policy(home.clone(), *kind, policy.name.clone())
             }
             Self::Mark(mark, _) => Key::Mark(mark.clone()),
+            Self::Node(number, _) => Key::Node(*number),
         }
     }
 
@@ -133,6 +137,7 @@ impl Fact {
                 put_table(&mut value, &queue.arguments);
             }
             Self::Mark(_, number) => put_varint(&mut value, *number),
+            Self::Node(_, node) => node::put(&mut value, node),
             Self::User(_, user) => access::put_user(&mut value, user),
             Self::Permission(.., permission) => access::put_permission(&mut value, permission),
             Self::TopicPermission(.., held) => access::put_topic_permission(&mut value, held),
@@ -158,11 +163,16 @@ fn put_queue(value: &mut Vec<u8>, queue: &QueueRecord) {
         put_varint(value, owner.0);
     }
     if is_placed {
-        let Placement { home, replicas } = &queue.placement;
-        put_varint(value, home.0.into());
-        put_varint(value, replicas.len() as u64);
-        replicas.iter().for_each(|replica| put_varint(value, *replica));
+        put_placement(value, &queue.placement);
     }
+}
+
+pub(super) fn put_placement(octets: &mut Vec<u8>, placement: &Placement) {
+    let Placement { home, replicas, generation, moving } = placement;
+    put_varint(octets, home.0.into());
+    put_varint(octets, replicas.len() as u64);
+    replicas.iter().for_each(|replica| put_varint(octets, *replica));
+    put_varint(octets, generation << 1 | u64::from(*moving));
 }
 
 /// Appends a table's pairs in their AMQP encoding, without the length before them.
@@ -222,6 +232,10 @@ fn read_value(key: Key, value: &Bytes) -> Result<Fact, Fault> {
             mark.check(number).ok_or(Fault::Meaningless)?;
             Ok(Fact::Mark(mark, number))
         }
+        Key::Node(number) => {
+            let node = node::read(&rest).ok_or(Fault::Meaningless)?;
+            Ok(Fact::Node(number, node))
+        }
         Key::GlobalParameter(name) => {
             let table = read_table(value, Reader::new(&rest))?;
             let parameter = table.lookup(VALUE).ok_or(Fault::Meaningless)?.clone();
@@ -275,7 +289,10 @@ fn read_queue(
     let durable = flags & TRANSIENT == 0;
     let owner = if flags & OWNED != 0 { Some(read_owner(&mut reader, durable)?) } else { None };
     let is_placed = flags & PLACED != 0;
-    let placement = if is_placed { read_placement(&mut reader)? } else { Placement::default() };
+    let placement = match is_placed {
+        true => read_placement(&mut reader).ok_or(Fault::Meaningless)?,
+        false => Placement::default(),
+    };
     let arguments = read_table(value, reader)?;
     let resource = topology::queue_resource(home, &name);
     let options = QueueOptions::parse(&resource, &arguments).map_err(Fault::Refused)?;
@@ -297,12 +314,13 @@ fn read_owner(reader: &mut Reader<'_>, durable: bool) -> Result<ConnectionId, Fa
     Ok(ConnectionId(owner))
 }
 
-fn read_placement(reader: &mut Reader<'_>) -> Result<Placement, Fault> {
-    let number = |reader: &mut Reader<'_>| reader.varint().ok_or(Fault::Meaningless);
-    let home = u32::try_from(number(reader)?).map_err(|_| Fault::Meaningless)?;
-    let count = number(reader)?;
-    let replicas = (0..count).map(|_| number(reader)).collect::<Result<_, _>>()?;
-    Ok(Placement { home: NodeNumber(home), replicas })
+/// What [`put_placement`] wrote; `None` when nothing of ours did.
+pub(super) fn read_placement(reader: &mut Reader<'_>) -> Option<Placement> {
+    let home = NodeNumber(u32::try_from(reader.varint()?).ok()?);
+    let count = reader.varint()?;
+    let replicas = (0..count).map(|_| reader.varint()).collect::<Option<_>>()?;
+    let changes = reader.varint()?;
+    Some(Placement { home, replicas, generation: changes >> 1, moving: changes & 1 == 1 })
 }
 
 /// More than two are never asked for.

@@ -13,7 +13,7 @@ use crate::{
         routing::{Binding, Destination},
         topology::{Change, Topology},
     },
-    model::{ExchangeName, NodeNumber, QueueId, ShortString, VirtualHostName},
+    model::{ExchangeName, NodeNumber, NodeRecord, QueueId, ShortString, VirtualHostName},
 };
 
 /// What the facts say, all of them together.
@@ -24,6 +24,8 @@ pub(in crate::broker) struct Rebuilt {
     pub(in crate::broker) others: Vec<Fact>,
     /// How far the nodes of a cluster have agreed.
     pub(in crate::broker) marks: Vec<(Mark, u64)>,
+    /// The nodes of the cluster, and those that were.
+    pub(in crate::broker) nodes: BTreeMap<NodeNumber, NodeRecord>,
     users: BTreeSet<ShortString>,
     numbers: BTreeSet<QueueId>,
 }
@@ -109,6 +111,7 @@ impl Rebuilt {
                 }
                 self.marks.push((mark, number));
             }
+            Fact::Node(number, node) => drop(self.nodes.insert(number, node)),
             // All of them are taken up at once, in the end.
             Fact::Policy(home, ..) => drop(self.topology(&home)?),
         }

@@ -34,6 +34,7 @@ impl Hosted {
             ready_octets: state.queue.ready_octets(),
             unacknowledged_octets: state.queue.unacked_octets(),
             consumers: state.consumers(),
+            whereabouts: None,
         };
         (Some(view), aftermath)
     }

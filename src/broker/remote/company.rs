@@ -28,8 +28,8 @@ use crate::{
         queue::{Arrival, Command, Restored},
     },
     model::{
-        Batch, ConsumerId, Decided, LogPosition, Meaningless, Moment, NodeNumber, Placement,
-        Position, QueueId, Refusal, Settlement,
+        Batch, ConsumerId, Decided, LogPosition, Meaningless, Moment, NodeNumber, Position,
+        QueueId, Refusal, Settlement,
     },
 };
 
@@ -40,7 +40,7 @@ pub(in crate::broker) struct Fellowship {
     fellows: Arc<dyn Fellows>,
     queues: DashMap<QueueId, Arc<Remote>>,
     /// Which queue's messages the store has under a number.
-    contents: DashMap<QueueId, QueueId>,
+    pub(super) contents: DashMap<QueueId, QueueId>,
     /// The other nodes that are there.
     present: Mutex<BTreeMap<NodeNumber, u64>>,
     /// Grows whenever a node comes or goes: while it stays, so does who can be reached.
@@ -96,7 +96,7 @@ impl Verdict {
 const REPLICA: u8 = 32;
 
 /// The key of a replica's fact.
-fn replica_key(group: QueueId) -> Vec<u8> {
+pub(super) fn replica_key(group: QueueId) -> Vec<u8> {
     let mut key = vec![REPLICA];
     key.extend_from_slice(&group.0.to_be_bytes());
     key
@@ -123,6 +123,16 @@ impl Fellowship {
 
     fn present(&self) -> MutexGuard<'_, BTreeMap<NodeNumber, u64>> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The way to the other nodes.
+    pub(super) fn fellows(&self) -> &dyn Fellows {
+        &*self.fellows
+    }
+
+    /// Whether another node is there.
+    pub(super) fn is_present(&self, node: NodeNumber) -> bool {
+        self.present().contains_key(&node)
     }
 
     fn find(&self, queue: QueueId) -> Option<Arc<Remote>> {
@@ -428,8 +438,8 @@ impl Broker {
         let Some(fellowship) = &self.fellowship else { return };
         let record = Arc::clone(&remote.record);
         let node = self.node();
-        let is_replica = |replica: &u64| Placement::node_of(*replica) == node;
-        if record.placement.replicas.iter().any(is_replica) {
+        let may_be_needed = record.placement.moving && kept.is_some();
+        if record.placement.is_on(node) || may_be_needed {
             let replica = kept.and_then(|(fact, restored)| Replica::again(&fact, restored));
             let replica = replica.unwrap_or_else(|| Replica::new(record.id));
             fellowship.contents.insert(replica.contents, record.id);
@@ -452,16 +462,7 @@ impl Broker {
     pub(in crate::broker) fn displace_remote(&self, queue: QueueId, now: Moment) {
         let Some(fellowship) = &self.fellowship else { return };
         let Some((_, remote)) = fellowship.queues.remove(&queue) else { return };
-        if let Some(contents) = remote.contents() {
-            fellowship.contents.remove(&contents);
-            fellowship.fellows.drop_group(queue);
-            if let Some(journal) = &self.journal {
-                let mut batch = Batch::default();
-                batch.forget(contents);
-                batch.delete(&replica_key(queue));
-                journal.append(&mut batch);
-            }
-        }
+        self.give_up_replica(&remote);
         self.timer.forget(queue);
         let rest = remote.end();
         self.see_to_remote(&remote, rest, now);

@@ -18,6 +18,16 @@ impl Remote {
         self.lock().replica = Some(replica);
     }
 
+    /// This node mirrors the queue no longer. Gives where the store had the messages.
+    pub(super) fn give_up(&self) -> Option<QueueId> {
+        let mut state = self.lock();
+        if !matches!(state.leadership, Leadership::There { .. }) {
+            self.step_down(&mut state);
+        }
+        state.incoming = None;
+        state.replica.take().map(|replica| replica.contents)
+    }
+
     /// Where this node's store has the messages, if it mirrors them.
     pub(super) fn contents(&self) -> Option<QueueId> {
         self.lock().replica.as_ref().map(|replica| replica.contents)

@@ -1,5 +1,6 @@
 //! Queues and where they live: hosted here, or somewhere else in the cluster.
 
+mod asking;
 mod attachments;
 mod codec;
 mod company;
@@ -8,6 +9,7 @@ mod intake;
 mod lead;
 mod listening;
 mod mirroring;
+mod moving;
 mod parcel;
 mod place;
 mod replica;

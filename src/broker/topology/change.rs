@@ -7,7 +7,7 @@ use crate::{
         policy::{Policy, PolicyKind},
         routing::Binding,
     },
-    model::{ExchangeName, QueueId, ShortString, VirtualHostOptions},
+    model::{ExchangeName, Placement, QueueId, ShortString, VirtualHostOptions},
 };
 
 use super::record::{ExchangeRecord, QueueRecord};
@@ -21,6 +21,8 @@ pub enum Change {
     QueueDeclared(Arc<QueueRecord>),
     /// Takes all bindings to the queue with it.
     QueueDeleted(QueueId),
+    /// The queue is to be there from now on.
+    QueuePlaced(QueueId, Placement),
     Bound(Arc<Binding>),
     Unbound(Arc<Binding>),
     /// What an operator has said of the virtual host.

@@ -35,6 +35,14 @@ impl Topology {
                 survives
             }
             Change::QueueDeleted(id) => self.record_queue_deleted(*id, batch),
+            Change::QueuePlaced(id, placement) => {
+                let queue = self.queue(*id).filter(|queue| self.keeps(queue.durable));
+                if let Some(queue) = queue {
+                    let queue = Arc::new(queue.placed(placement.clone()));
+                    self.put(batch, |home| Fact::Queue(home, queue));
+                }
+                queue.is_some()
+            }
             Change::Bound(binding) => {
                 let durable = self.is_durable(binding);
                 if durable {

@@ -3,7 +3,7 @@
 use super::{Change, Topology};
 use crate::{
     broker::routing::Binding,
-    model::{ConnectionId, Limit, QueueId},
+    model::{ConnectionId, Limit, Placement, QueueId},
 };
 
 impl Topology {
@@ -30,8 +30,20 @@ impl Topology {
             [Change::Unbound(binding), ..] => {
                 self.unbind(binding, by).is_ok_and(|would_be| would_be == changes)
             }
+            [Change::QueuePlaced(..), ..] => changes.iter().all(|change| self.is_next(change)),
             _ => false,
         }
+    }
+
+    /// Whether a placement follows from the one that the queue has.
+    fn is_next(&self, change: &Change) -> bool {
+        let Change::QueuePlaced(id, placement) = change else { return false };
+        self.queue(*id).is_some_and(|queue| {
+            let known = &queue.placement;
+            let is_reached =
+                known.moving && Placement { moving: true, ..placement.clone() } == *known;
+            placement.generation == known.generation + 1 || is_reached
+        })
     }
 }
 

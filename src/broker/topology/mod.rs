@@ -22,7 +22,7 @@ use std::{
 use crate::{
     broker::routing::{Binding, Circumstances, Destination, Graph, Routing},
     model::{
-        ConnectionId, ExchangeName, LongString, Message, QueueId, Refusal, Resource,
+        ConnectionId, ExchangeName, LongString, Message, Placement, QueueId, Refusal, Resource,
         VirtualHostName, VirtualHostOptions,
     },
 };
@@ -100,6 +100,7 @@ impl Topology {
             Change::ExchangeDeleted(name) => self.remove_exchange(name),
             Change::QueueDeclared(queue) => self.add_queue(queue),
             Change::QueueDeleted(queue) => self.remove_queue(*queue),
+            Change::QueuePlaced(queue, placement) => self.place_queue(*queue, placement),
             Change::Bound(binding) => {
                 if !self.bindings.contains(binding) {
                     self.graph.connect(binding);
@@ -245,6 +246,12 @@ impl Topology {
         self.owned.extend(queue.owner.map(|owner| (owner, queue.id)));
         self.governed.govern_queue(queue);
         self.queues.insert(queue.id, Arc::clone(queue));
+    }
+
+    fn place_queue(&mut self, id: QueueId, placement: &Placement) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            *queue = Arc::new(queue.placed(placement.clone()));
+        }
     }
 
     fn remove_queue(&mut self, id: QueueId) {

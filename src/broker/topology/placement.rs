@@ -1,5 +1,7 @@
 //! Where in a cluster a new queue is to live.
 
+mod replacing;
+
 use super::{QueueRecord, Topology};
 use crate::model::{FieldTable, FieldValue, NodeNumber, Placement, QueueKind};
 
@@ -10,6 +12,8 @@ pub struct Nodes {
     pub me: NodeNumber,
     /// Those that are there, in any order, `me` among them.
     pub live: Vec<LiveNode>,
+    /// All that belong to the cluster, there or not.
+    pub known: Vec<NodeNumber>,
 }
 
 /// A node that is there.
@@ -20,6 +24,12 @@ pub struct LiveNode {
     pub name: String,
     /// The queues that it leads, or has the only copy of.
     pub queues_led: u64,
+}
+
+impl Nodes {
+    pub(in crate::broker) fn is_live(&self, node: NodeNumber) -> bool {
+        self.live.iter().any(|live| live.number == node)
+    }
 }
 
 /// So many replicas of a quorum queue that does not say (RabbitMQ 3.10).
@@ -50,6 +60,16 @@ impl Topology {
         let definition = self.governed.rules_of_new(queue).definition();
         place(queue, &definition, nodes, draw)
     }
+
+    /// Where a mirrored queue, which `nodes.me` leads, should be from now on. `None`: where it is.
+    pub(in crate::broker) fn place_anew(
+        &self,
+        queue: &QueueRecord,
+        nodes: &Nodes,
+    ) -> Option<Placement> {
+        let definition = self.governed.rules_of_new(queue).definition();
+        replacing::place_anew(queue, &definition, nodes)
+    }
 }
 
 /// `definition` is what policies say of the queue.
@@ -67,7 +87,7 @@ fn place(queue: &QueueRecord, definition: &FieldTable, nodes: &Nodes, draw: u64)
         return Placement::on(*first);
     }
     let replicas = chosen.into_iter().take(wanted).map(Placement::first_replica).collect();
-    Placement { home: nodes.me, replicas }
+    Placement { replicas, ..Placement::on(nodes.me) }
 }
 
 /// `x-quorum-initial-group-size`.
@@ -80,27 +100,37 @@ fn group_size(arguments: &FieldTable) -> usize {
 /// two neither can go on without the other. An even number does not tolerate more losses than the
 /// odd one below it.
 fn mirrors(definition: &FieldTable, candidates: &mut Vec<&LiveNode>) -> usize {
-    let parameters = definition.lookup("ha-params");
+    if let Some(names) = listed(definition) {
+        candidates.retain(|node| names.contains(&node.name.as_bytes()));
+    }
+    mirror_count(definition, candidates.len())
+}
+
+/// The same out of so many nodes.
+fn mirror_count(definition: &FieldTable, candidates: usize) -> usize {
     let mode = definition.lookup("ha-mode").and_then(FieldValue::as_text);
     match mode.map(|mode| &**mode) {
-        Some(b"all") => candidates.len().min(VOTERS),
+        Some(b"all") => candidates.min(VOTERS),
         Some(b"exactly") => {
-            let asked = parameters.and_then(FieldValue::as_integer).unwrap_or(1);
-            match usize::try_from(asked).unwrap_or(1) {
+            let asked = definition.lookup("ha-params").and_then(FieldValue::as_integer);
+            match usize::try_from(asked.unwrap_or(1)).unwrap_or(1) {
                 0 | 1 => 1,
-                2 => candidates.len().min(3),
-                count if count > candidates.len() => candidates.len(),
+                2 => candidates.min(3),
+                count if count > candidates => candidates,
                 count => count - usize::from(count.is_multiple_of(2)),
             }
         }
-        Some(b"nodes") => {
-            let listed = parameters.and_then(FieldValue::as_array).unwrap_or_default();
-            let names: Vec<_> = listed.iter().filter_map(FieldValue::as_text).collect();
-            candidates.retain(|node| names.iter().any(|name| ***name == *node.name.as_bytes()));
-            candidates.len()
-        }
+        Some(b"nodes") => candidates,
         _ => 1,
     }
+}
+
+/// The names of the nodes that a policy lists, if it does.
+fn listed(definition: &FieldTable) -> Option<Vec<&[u8]>> {
+    let mode = definition.lookup("ha-mode").and_then(FieldValue::as_text);
+    mode.filter(|mode| ***mode == *b"nodes")?;
+    let names = definition.lookup("ha-params").and_then(FieldValue::as_array).unwrap_or_default();
+    Some(names.iter().filter_map(FieldValue::as_text).map(|name| &**name).collect())
 }
 
 /// Arguments count before policies (RabbitMQ 3.10).

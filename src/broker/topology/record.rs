@@ -110,6 +110,13 @@ pub struct QueueRecord {
     pub placement: Placement,
 }
 
+impl QueueRecord {
+    /// The same queue elsewhere.
+    pub(in crate::broker) fn placed(&self, placement: Placement) -> Self {
+        Self { placement, ..self.clone() }
+    }
+}
+
 /// What makes a queue the annex of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Annex {

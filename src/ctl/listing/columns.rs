@@ -128,7 +128,8 @@ pub(super) fn of_queue(queue: &Value, column: &str) -> Cell {
             let count = queue["message_stats"][column].as_u64().unwrap_or_default();
             Cell::Plain(Value::from(count))
         }
-        "slave_pids" | "synchronised_slave_pids" => Cell::Plain(Value::Null),
+        "slave_pids" => words(&queue["slave_nodes"]),
+        "synchronised_slave_pids" => words(&queue["synchronised_slave_nodes"]),
         "members" | "online" => words(&queue[column]),
         other => plain(queue, other),
     }

@@ -27,6 +27,7 @@ use super::{
     question,
     refusal::Refusal,
 };
+use crate::cluster::NodeNumber;
 
 /// How long a handshake may take, from the first octet to the last.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -194,6 +195,9 @@ async fn welcome(
 fn recognise(hub: &Hub, met: &Met) -> Result<Arc<Neighbour>, Refusal> {
     let (wanted, ours) = (met.hello.wanted, hub.me.node);
     let (theirs, cluster) = (met.hello.who.cluster, hub.me.cluster);
+    if ours == NodeNumber(0) {
+        return Err(Refusal::Nobody);
+    }
     if theirs != cluster {
         return Err(Refusal::OtherCluster { theirs, ours: cluster });
     }

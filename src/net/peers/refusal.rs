@@ -35,6 +35,8 @@ pub(super) enum Refusal {
     WrongSecret,
     #[error("it belongs to another cluster: {theirs:032x}, and not {ours:032x}")]
     OtherCluster { theirs: u128, ours: u128 },
+    #[error("this node is of no cluster yet")]
+    Nobody,
     #[error("it says that it is node {0}, and there is no such member here")]
     UnknownNode(NodeNumber),
     #[error("it says that it is `{}`, and node {node} is `{known}` here", said.escape_debug())]

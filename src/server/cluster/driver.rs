@@ -1,6 +1,8 @@
 //! Drives the host of this node's groups: one thread that brings it what has happened, and does
 //! what it asks for.
 
+mod leading;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     mem,
@@ -15,6 +17,8 @@ use super::{
     copying::{self, Part},
     frames,
     log_book::LogBook,
+    membership::Membership,
+    reconcile::Reconcile,
     switchboard::Switchboard,
 };
 use crate::{
@@ -56,6 +60,13 @@ pub(super) enum Order {
         group: GroupId,
     },
     Believed(Vec<Belief>),
+    /// Another node is to lead a queue that is led here.
+    Transfer {
+        group: GroupId,
+        to: NodeNumber,
+    },
+    /// Whether others are to lead all that is led here, and what comes to be.
+    HandOver(bool),
     Copied(Part),
     /// A copy has been sent, or could not be.
     CopySent {
@@ -102,6 +113,13 @@ pub(super) struct Driver {
     up: BTreeSet<NodeNumber>,
     wake_at: Option<Moment>,
     next_beliefs: Moment,
+    membership: Membership,
+    reconcile: Reconcile,
+    /// Groups led here of which a proposal was lost, and when to look at them: nothing that follows
+    /// on it may be agreed on.
+    faltering: BTreeMap<GroupId, Moment>,
+    /// While all is to be led elsewhere: when to see to it again.
+    leaving: Option<Moment>,
 }
 
 impl Driver {
@@ -132,6 +150,10 @@ impl Driver {
             up: BTreeSet::new(),
             wake_at: Some(Moment::default()),
             next_beliefs: clock.now() + BELIEFS_EVERY,
+            membership: Membership::default(),
+            reconcile: Reconcile::default(),
+            faltering: BTreeMap::new(),
+            leaving: None,
         }
     }
 
@@ -146,12 +168,16 @@ impl Driver {
             let mut inputs = Vec::new();
             orders.drain(..).for_each(|order| self.take(order, &mut inputs));
             self.flush_lazy(&mut inputs);
+            self.change_members(&mut inputs);
+            self.lead_again();
+            self.hand_over(&mut inputs);
             self.turn(&mut inputs);
             self.compact(&mut inputs);
             if !inputs.is_empty() {
                 self.turn(&mut inputs);
             }
             self.tell_beliefs();
+            self.tend_members();
         }
     }
 
@@ -169,6 +195,11 @@ impl Driver {
     fn wait(&mut self, orders: &mut Vec<Order>) -> bool {
         let now = self.clock.now();
         let mut until = self.wake_at.map_or(self.next_beliefs, |at| at.min(self.next_beliefs));
+        if let Some(at) = self.membership.due() {
+            until = until.min(at);
+        }
+        let others = self.faltering.values().min().copied().into_iter().chain(self.leaving);
+        until = others.chain(self.reconcile.due()).fold(until, Ord::min);
         if !self.lazy.is_empty() {
             until = until.min(now + LINGER);
         }
@@ -207,6 +238,7 @@ impl Driver {
             Order::Unreachable(node) => inputs.push(Input::Unreachable(node)),
             Order::Keep { group, placement } => self.keep(group, &placement, inputs),
             Order::Drop { group } => {
+                self.reconcile.forget(group);
                 if self.book.has(group) {
                     self.host.destroy(group);
                     self.applied.remove(&group);
@@ -218,6 +250,14 @@ impl Driver {
             Order::CopySent { group, to, ok } => {
                 inputs.push(Input::SnapshotSent { group, to, ok });
             }
+            Order::Transfer { group, to } => {
+                let members = self.host.members(group);
+                let voters = members.into_iter().flat_map(|members| &members.voters);
+                if let Some(to) = voters.copied().find(|voter| voter.node() == to) {
+                    inputs.push(Input::Transfer { group, to });
+                }
+            }
+            Order::HandOver(is_due) => self.leaving = is_due.then(|| self.clock.now()),
             Order::Believed(beliefs) => inputs.push(Input::Believed(beliefs)),
             Order::Stop => {}
         }
@@ -246,14 +286,17 @@ impl Driver {
 
     /// Makes this node's replica of a queue's group, if there is none.
     fn keep(&mut self, group: GroupId, placement: &Placement, inputs: &mut Vec<Input>) {
+        self.reconcile.note(group, placement);
         let me = self.switchboard.me;
         let replicas: Vec<_> = placement.replicas.iter().map(|id| ReplicaId(*id)).collect();
         let Some(own) = replicas.iter().find(|replica| replica.node() == me) else { return };
         if self.book.has(group) {
             return;
         }
-        self.host.create(group, *own, Members::new(&replicas, &[]), 0);
-        if replicas.first() == Some(own) {
+        // Who joins a group that there is learns of its members from those.
+        let founders = if placement.generation == 0 { &replicas[..] } else { &[] };
+        self.host.create(group, *own, Members::new(founders, &[]), 0);
+        if founders.first() == Some(own) {
             inputs.push(Input::Campaign { group });
         }
     }
@@ -374,8 +417,10 @@ impl Driver {
         match event {
             Event::Committed(committed) => self.apply(committed, batch),
             Event::Leader(change) => self.leader_changed(change, inputs),
-            Event::Lost { ticket, .. } | Event::Unknown { ticket, .. } => {
-                self.proposed.remove(&ticket);
+            Event::Lost { group, ticket } | Event::Unknown { group, ticket } => {
+                if self.proposed.remove(&ticket).is_some() {
+                    self.falter(group);
+                }
             }
             Event::Install { group, snapshot } => self.install(group, &snapshot, batch),
             Event::Broken { group } => {
@@ -397,7 +442,9 @@ impl Driver {
         }
         if group == GroupId::METADATA {
             self.applied.insert(group, (index, self.journal.store().journal().last()));
-        } else if let Some(up_to) = ticket.and_then(|ticket| self.proposed.remove(&ticket)) {
+        } else if let Some(up_to) = ticket.and_then(|ticket| self.proposed.remove(&ticket))
+            && !self.faltering.contains_key(&group)
+        {
             self.broker.agreed_on(QueueId(group.0), up_to, self.clock.now());
         }
     }
@@ -433,14 +480,27 @@ impl Driver {
         let LeaderChange { group, term, leader, is_self } = change;
         if group == GroupId::METADATA {
             self.switchboard.set_leader(leader.map(ReplicaId::node));
-            return;
+            return self.membership.leads(is_self);
         }
         let queue = QueueId(group.0);
+        self.reconcile.look_again(group);
+        self.faltering.remove(&group);
         if is_self {
             self.broker.leads(queue, term.0, self.clock.now());
             self.propose(group, inputs);
         } else {
             self.broker.ceases_to_lead(queue);
+        }
+    }
+
+    /// Follows what was agreed on about the nodes, and has the right ones vote.
+    fn tend_members(&mut self) {
+        let Self { host, broker, switchboard, clock, up, .. } = self;
+        let change = self.membership.tend((host, broker, switchboard), up, clock.now());
+        if let Some((voters, learners)) = change {
+            let ticket = self.ticket();
+            let group = GroupId::METADATA;
+            self.turn(&mut vec![Input::ChangeMembers { group, voters, learners, ticket }]);
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::{
-    copying,
+    admitting, copying,
     driver::Order,
     frames,
     presence::{Presence, Turn},
@@ -107,7 +107,8 @@ impl Handler for Reception {
 
     fn heard(&self, _from: NodeNumber, _payload: Bytes) {}
 
-    fn asked(&self, _question: Question) -> Answering {
-        Box::pin(async { Err("this node takes in no other".to_owned()) })
+    fn asked(&self, question: Question) -> Answering {
+        let (switchboard, broker) = (Arc::clone(&self.switchboard), Arc::clone(&self.broker));
+        Box::pin(admitting::answer(question, switchboard, broker))
     }
 }

@@ -1,13 +1,21 @@
 //! A node as one of several that are one broker.
 
+mod admitting;
 mod bell;
 mod copying;
+mod discovery;
 mod driver;
+mod enquiry;
+mod formation;
 mod frames;
 mod handler;
 mod identity;
 mod log_book;
+mod membership;
 mod presence;
+mod reconcile;
+mod roster;
+mod settling;
 mod switchboard;
 
 use std::{
@@ -19,21 +27,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 use self::{
     driver::{Driver, Order},
+    formation::Seeker,
     handler::Reception,
     identity::Identity,
     log_book::LogBook,
+    settling::Settling,
     switchboard::Switchboard,
 };
 use super::{StartError, journal::StoreJournal};
 use crate::{
     broker::{Broker, Fellows, Job, Journal, Restoring, queue::Restored},
     cluster::{
-        GroupId, Members, ReplicaId,
+        GroupId, Members,
         detector::Patience,
         host::{GroupState, Host, Settings as HostSettings},
     },
@@ -41,7 +50,8 @@ use crate::{
     model::{Batch, LogPosition, NodeNumber, QueueId},
     net::{
         Clock,
-        peers::{self, Credentials, Introduction, Limits, Member, Peers, Secret},
+        peers::{self, Credentials, Introduction, Limits, Member, NodeTls, Peers, Secret},
+        tls::NodeFiles,
     },
 };
 
@@ -64,7 +74,10 @@ pub(super) struct Newcomer {
     identity: Identity,
     /// The record of the identity.
     written: LogPosition,
+    me: Member,
+    /// As they were when this node came.
     members: BTreeMap<NodeNumber, Member>,
+    credentials: Credentials,
     remains: Remains,
     switchboard: Arc<Switchboard>,
     orders: mpsc::Receiver<Order>,
@@ -74,7 +87,7 @@ pub(super) struct Newcomer {
 /// A node's part in its cluster.
 pub(super) struct Fellow {
     switchboard: Arc<Switchboard>,
-    broker: Arc<Broker>,
+    settling: Settling,
     peers: Peers,
     driver: Option<thread::JoinHandle<()>>,
 }
@@ -83,35 +96,56 @@ pub(super) struct Fellow {
 const REMINDER: Duration = Duration::from_secs(10);
 
 impl Newcomer {
-    /// Finds out which node this is. `None` when it is by itself.
-    pub(super) fn of(
+    /// Finds out which node this is: a node without an identity asks the others, and waits for them
+    /// as long as it takes. `None` when it is by itself.
+    pub(super) async fn of(
         config: &Config,
-        remains: Remains,
+        (remains, is_blank): (Remains, bool),
         journal: &StoreJournal,
         clock: Clock,
     ) -> Result<Option<Self>, StartError> {
-        if config.cluster.nodes.is_empty() {
+        if !config.cluster.is_wanted() {
             return Ok(None);
         }
-        let members = numbered(&config.cluster.nodes);
-        let own = members.iter().find(|(_, member)| member.name == config.node_name);
-        let Some((node, _)) = own else {
-            return Err(StartError::NotInCluster { name: config.node_name.clone() });
-        };
-        let known = Identity::find(&remains.facts);
-        let identity = Identity {
-            cluster: known.map_or_else(|| cluster_of(&members), |known| known.cluster),
-            node: known.map_or(*node, |known| known.node),
-            incarnation: known.map_or(1, |known| known.incarnation + 1),
-        };
         let mut batch = Batch::default();
+        let known = Identity::find(&remains.facts);
+        if known.is_none() && !is_blank {
+            return Err(StartError::NotBlank);
+        }
+        let credentials = credentials(&config.cluster)?;
+        let listed = discovery::listed(config, known.is_none()).await;
+        let acquaintances = identity::acquaintances(&remains.facts);
+        let me = who(config, &listed, known.and_then(|known| acquaintances.get(&known.node)))?;
+        let (mut identity, members) = match known {
+            Some(identity) => (identity, acquaintances),
+            None => {
+                let listener = listen(config, &me).await?;
+                let (me, listed) = (me.clone(), listed.clone());
+                let seeker = Seeker { me, listed, credentials: credentials.clone() };
+                let (identity, members) = seeker.seek(listener).await;
+                identity::put_acquaintances(&members, &mut batch);
+                (identity, members)
+            }
+        };
+        identity.incarnation += 1;
         identity.put(&mut batch);
         let written = journal.append(&mut batch);
         let (order, orders) = mpsc::channel();
         let (later, jobs) = mpsc::channel();
-        let names = members.iter().map(|(node, member)| (*node, member.name.clone())).collect();
-        let switchboard = Arc::new(Switchboard::new(identity.node, names, order, later, clock));
-        Ok(Some(Self { identity, written, members, remains, switchboard, orders, jobs }))
+        let who = (identity.cluster, identity.node);
+        let switchboard = Arc::new(Switchboard::new(who, listed, &members, order, later, clock));
+        let newcomer = Self {
+            identity,
+            written,
+            me,
+            members,
+            credentials,
+            remains,
+            switchboard,
+            orders,
+            jobs,
+        };
+        Ok(Some(newcomer))
     }
 
     /// The broker as this node's.
@@ -131,7 +165,9 @@ impl Newcomer {
         journal: &Arc<StoreJournal>,
         clock: Clock,
     ) -> Result<Fellow, StartError> {
-        let Self { identity, written, members, remains, switchboard, orders, jobs } = self;
+        let Self { identity, written, me, members, credentials, .. } = self;
+        let (remains, switchboard) = (self.remains, self.switchboard);
+        let (orders, jobs) = (self.orders, self.jobs);
         // No start may ever be taken for an earlier one.
         journal.reach(written).await.map_err(|what| StartError::ClusterState { what })?;
         let applied = |group: GroupId| match group {
@@ -142,8 +178,10 @@ impl Newcomer {
         let (book, states) = LogBook::restore(&facts, logs, &**journal, applied)
             .map_err(|what| StartError::ClusterState { what })?;
         let last_applied = states.iter().map(|state| (state.group, state.applied)).collect();
-        let host = make_host(identity, &members, broker, states);
-        let listener = listen(config, &members[&identity.node]).await?;
+        let host = make_host(identity, broker, states);
+        let listener = listen(config, &me).await?;
+        let agreed = broker.nodes_agreed();
+        let members = if agreed.is_empty() { members } else { switchboard.members_of(&agreed) };
         let reception = Reception {
             switchboard: Arc::clone(&switchboard),
             broker: Arc::clone(broker),
@@ -161,7 +199,7 @@ impl Newcomer {
                     versions: peers::VERSIONS,
                 },
                 listener,
-                credentials: credentials(&config.cluster),
+                credentials,
                 members,
                 patience: Patience::of(config.cluster.down_after),
                 limits: Limits::default(),
@@ -170,42 +208,37 @@ impl Newcomer {
         );
         switchboard.join(peers.clone(), Arc::clone(broker));
         start_clerk(jobs, broker)?;
+        reconcile::watch(broker).map_err(cannot_start)?;
         let own = (Arc::clone(broker), Arc::clone(journal), Arc::clone(&switchboard));
         let driver = Driver::new((host, book, last_applied), own.0, own.1, own.2, clock, orders);
         let named = thread::Builder::new().name("leveret-cluster".to_owned());
         let driver = named.spawn(move || driver.run()).map_err(cannot_start)?;
-        Ok(Fellow { switchboard, broker: Arc::clone(broker), peers, driver: Some(driver) })
+        let (broker, expected) = (Arc::clone(broker), switchboard.listed());
+        let driver = Some(driver);
+        let settling =
+            Settling { switchboard: Arc::clone(&switchboard), broker, me, identity, expected };
+        Ok(Fellow { switchboard, settling, peers, driver })
     }
 }
 
 impl Fellow {
-    /// Returns once the metadata has a leader and this node has what was agreed on; the node that
-    /// is first in the list brings the first user and virtual host. Blocks its thread.
+    /// Returns when clients may come: see [`Settling::run`].
     ///
     /// # Errors
     /// When the configuration asks for what cannot be.
-    pub(super) fn settle(
-        &self,
-        establish: impl Fn(&Broker) -> Result<(), StartError>,
-    ) -> Result<(), StartError> {
-        let is_first = self.switchboard.me == NodeNumber(1);
-        while self.broker.is_blank() {
-            let has_leader =
-                self.switchboard.wait_for(REMINDER, &mut || self.switchboard.leader().is_some());
-            if !has_leader {
-                let up = self.switchboard.up().len() + 1;
-                tracing::info!("waiting for a majority of the cluster: {up} nodes are there");
-            } else if is_first {
-                establish(&self.broker)?;
-            } else {
-                self.switchboard.wait_for(REMINDER, &mut || !self.broker.is_blank());
-            }
-        }
-        self.switchboard.wait_for(REMINDER, &mut || self.switchboard.leader().is_some());
-        while self.broker.forget_transients(self.switchboard.me).is_err() {
-            tracing::info!("waiting for a majority of the cluster");
-        }
-        Ok(())
+    pub(super) async fn settle(&self, config: &Config) -> Result<(), StartError> {
+        let (settling, config) = (self.settling.clone(), config.clone());
+        let settled = tokio::task::spawn_blocking(move || settling.run(&config)).await;
+        settled.unwrap_or_else(|failure| {
+            Err(StartError::ClusterState { what: format!("a start that fails: {failure}") })
+        })
+    }
+
+    /// Has others lead what this node leads, if they are there. Takes some seconds at most.
+    pub(super) async fn hand_over(&self) {
+        let switchboard = Arc::clone(&self.switchboard);
+        // A thread that panicked has said so.
+        drop(tokio::task::spawn_blocking(move || switchboard.hand_over()).await);
     }
 
     /// Leaves the others. The broker must be at rest.
@@ -219,33 +252,7 @@ impl Fellow {
     }
 }
 
-/// The nodes, numbered from 1 in the order of their names: all nodes number them alike.
-fn numbered(nodes: &[config::ClusterNode]) -> BTreeMap<NodeNumber, Member> {
-    let mut nodes: Vec<_> = nodes.to_vec();
-    nodes.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-    nodes.dedup_by(|one, other| one.name == other.name);
-    let members = nodes.into_iter().map(|node| Member { name: node.name, address: node.address });
-    (1..).map(NodeNumber).zip(members).collect()
-}
-
-/// The same number on all nodes that begin with the same list.
-fn cluster_of(members: &BTreeMap<NodeNumber, Member>) -> u128 {
-    let mut hash = Sha256::new();
-    for member in members.values() {
-        hash.update(member.name.as_bytes());
-        hash.update([0]);
-    }
-    let digest: [u8; 32] = hash.finalize().into();
-    let (first, _) = digest.split_first_chunk().expect("the digest has 32 octets");
-    u128::from_be_bytes(*first)
-}
-
-fn make_host(
-    identity: Identity,
-    members: &BTreeMap<NodeNumber, Member>,
-    broker: &Broker,
-    states: Vec<GroupState>,
-) -> Host {
+fn make_host(identity: Identity, broker: &Broker, states: Vec<GroupState>) -> Host {
     let seed = super::entropy::draw() as u64;
     let mut host = Host::new(identity.node, HostSettings::default(), seed);
     let mut has_metadata = false;
@@ -259,17 +266,45 @@ fn make_host(
         }
     }
     if !has_metadata {
-        let replica = |node: &NodeNumber| ReplicaId::new(*node, 1);
-        let all: Vec<_> = members.keys().map(replica).collect();
-        let own = replica(&identity.node);
-        host.create(GroupId::METADATA, own, Members::new(&all, &[]), 0);
+        let own = roster::replica(identity.node);
+        // Who comes later learns from the leader who the members are.
+        let first: &[_] = if identity.is_founder() { &[own] } else { &[] };
+        host.create(GroupId::METADATA, own, Members::new(first, &[]), 0);
     }
     host
 }
 
-fn credentials(config: &config::Cluster) -> Credentials {
+/// What this node is called, and where it is. `kept` is what its data directory says.
+fn who(
+    config: &Config,
+    listed: &BTreeMap<String, String>,
+    kept: Option<&Member>,
+) -> Result<Member, StartError> {
+    let name = config.node_name.clone();
+    if let Some(kept) = kept.filter(|kept| kept.name != name) {
+        return Err(StartError::OtherNode { kept: kept.name.clone(), name });
+    }
+    let address = listed.get(&name).or(kept.map(|kept| &kept.address)).cloned();
+    match address {
+        Some(address) => Ok(Member { name, address }),
+        None => Err(StartError::NotInCluster { name }),
+    }
+}
+
+/// How this node and the others prove to each other who they are.
+fn credentials(config: &config::Cluster) -> Result<Credentials, StartError> {
     let secret = config.secret.as_ref().map(|secret| Secret::new(secret.as_bytes()));
-    Credentials { tls: None, secret }
+    let config::ClusterTls { authorities, certificate, key } = &config.tls;
+    let tls = match (authorities, certificate, key) {
+        (None, None, None) => None,
+        (Some(authorities), Some(certificate), Some(key)) => {
+            let (authorities, certificate) = (authorities.clone(), certificate.clone());
+            let files = NodeFiles { authorities, certificate, key: key.clone() };
+            Some(Arc::new(NodeTls::new(files)?))
+        }
+        _ => return Err(StartError::ClusterTls),
+    };
+    Ok(Credentials { tls, secret })
 }
 
 async fn listen(config: &Config, own: &Member) -> Result<TcpListener, StartError> {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
         mpsc,
     },
     time::Duration,
@@ -21,10 +21,10 @@ use super::{
 use crate::{
     broker::{Agreed, Agreement, Broker, Fellows, Job, LiveNode, Nodes, Parcel},
     cluster::GroupId,
-    model::{NodeNumber, Placement, QueueId, Refusal, compact::put_varint},
+    model::{NodeNumber, NodeRecord, Placement, QueueId, Refusal, compact::put_varint},
     net::{
         Clock,
-        peers::{Class, Peers},
+        peers::{Class, Member, Peers},
     },
 };
 
@@ -34,14 +34,22 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// After so long without an answer a command is sent again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// So long a node that stops waits for others to lead what it leads.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 /// Nobody waits longer than this for what a node that is there has not applied.
 const EVERYWHERE: Duration = Duration::from_millis(200);
 
 /// Joins the broker, the driver of the groups, and the connections to the other nodes.
 pub(super) struct Switchboard {
     pub(super) me: NodeNumber,
-    /// The names of all nodes.
-    names: BTreeMap<NodeNumber, String>,
+    pub(super) cluster: u128,
+    /// Where the configuration says that nodes are, by name. It counts before what was agreed on.
+    listed: BTreeMap<String, String>,
+    /// The names of all nodes that are or were of the cluster.
+    names: Mutex<BTreeMap<NodeNumber, String>>,
+    /// Who votes on the metadata, and who only listens.
+    electorate: Mutex<Electorate>,
     orders: mpsc::Sender<Order>,
     jobs: mpsc::Sender<Job>,
     peers: OnceLock<Peers>,
@@ -50,9 +58,18 @@ pub(super) struct Switchboard {
     /// The node that leads the metadata; 0 when nobody does.
     leader: AtomicU32,
     up: Mutex<BTreeSet<NodeNumber>>,
+    /// Something is led here that others could lead.
+    leading: AtomicBool,
     next_command: AtomicU64,
     /// Commands of this node that are not applied here yet, or not everywhere.
     commands: Mutex<HashMap<u64, Progress>>,
+}
+
+/// The members of the group of the metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Electorate {
+    pub(super) voters: Vec<NodeNumber>,
+    pub(super) learners: Vec<NodeNumber>,
 }
 
 #[derive(Debug, Default)]
@@ -63,15 +80,20 @@ struct Progress {
 
 impl Switchboard {
     pub(super) fn new(
-        me: NodeNumber,
-        names: BTreeMap<NodeNumber, String>,
+        (cluster, me): (u128, NodeNumber),
+        listed: BTreeMap<String, String>,
+        members: &BTreeMap<NodeNumber, Member>,
         orders: mpsc::Sender<Order>,
         jobs: mpsc::Sender<Job>,
         clock: Clock,
     ) -> Self {
+        let names = members.iter().map(|(node, member)| (*node, member.name.clone())).collect();
         Self {
             me,
-            names,
+            cluster,
+            listed,
+            names: Mutex::new(names),
+            electorate: Mutex::default(),
             orders,
             jobs,
             peers: OnceLock::new(),
@@ -79,14 +101,53 @@ impl Switchboard {
             bell: Bell::new(clock),
             leader: AtomicU32::new(0),
             up: Mutex::default(),
+            leading: AtomicBool::new(false),
             next_command: AtomicU64::new(1),
             commands: Mutex::default(),
         }
     }
 
+    /// How many nodes the configuration names.
+    pub(super) fn listed(&self) -> usize {
+        self.listed.len()
+    }
+
     /// What a node is called.
-    pub(super) fn name(&self, node: NodeNumber) -> &str {
-        self.names.get(&node).map_or("unknown", String::as_str)
+    pub(super) fn name(&self, node: NodeNumber) -> String {
+        lock(&self.names).get(&node).cloned().unwrap_or_else(|| format!("node {node}"))
+    }
+
+    /// Those of the nodes that are not gone, and where to reach them.
+    pub(super) fn members_of(
+        &self,
+        nodes: &BTreeMap<NodeNumber, NodeRecord>,
+    ) -> BTreeMap<NodeNumber, Member> {
+        let present = nodes.iter().filter(|(_, node)| !node.is_gone);
+        let member = |node: &NodeRecord| {
+            let address = self.listed.get(&node.name).unwrap_or(&node.address).clone();
+            Member { name: node.name.clone(), address }
+        };
+        present.map(|(number, node)| (*number, member(node))).collect()
+    }
+
+    /// These are the nodes that all have agreed on.
+    pub(super) fn set_nodes(&self, nodes: &BTreeMap<NodeNumber, NodeRecord>) {
+        let names = nodes.iter().map(|(number, node)| (*number, node.name.clone()));
+        lock(&self.names).extend(names);
+        if let Some(peers) = self.peers() {
+            peers.set_members(self.members_of(nodes));
+        }
+        self.bell.ring();
+    }
+
+    /// These are the members of the group of the metadata.
+    pub(super) fn set_electorate(&self, electorate: Electorate) {
+        *lock(&self.electorate) = electorate;
+        self.bell.ring();
+    }
+
+    pub(super) fn electorate(&self) -> Electorate {
+        lock(&self.electorate).clone()
     }
 
     pub(super) fn join(&self, peers: Peers, broker: Arc<Broker>) {
@@ -134,6 +195,19 @@ impl Switchboard {
 
     pub(super) fn leader(&self) -> Option<NodeNumber> {
         Some(NodeNumber(self.leader.load(Ordering::Acquire))).filter(|node| node.0 > 0)
+    }
+
+    /// While all is to be handed over: whether something is left to be.
+    pub(super) fn set_leading(&self, leading: bool) {
+        self.leading.store(leading, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Has others lead what this node leads, and waits a little for that.
+    pub(super) fn hand_over(&self) {
+        self.set_leading(true);
+        self.order(Order::HandOver(true));
+        self.bell.wait(FAREWELL, &mut || !self.leading.load(Ordering::Acquire));
     }
 
     pub(super) fn set_up(&self, node: NodeNumber, is_up: bool) {
@@ -242,10 +316,11 @@ impl Agreement for Switchboard {
         let numbers = std::iter::once(&self.me).chain(&up);
         let live = numbers.map(|number| LiveNode {
             number: *number,
-            name: self.name_of(*number),
+            name: self.name(*number),
             queues_led: led.get(number).copied().unwrap_or(0),
         });
-        Nodes { me: self.me, live: live.collect() }
+        let known = lock(&self.names).keys().copied().collect();
+        Nodes { me: self.me, live: live.collect(), known }
     }
 }
 
@@ -270,8 +345,12 @@ impl Fellows for Switchboard {
         self.wait_for(PATIENCE, is_done)
     }
 
+    fn wait_briefly(&self, is_done: &mut dyn FnMut() -> bool) -> bool {
+        self.wait_for(RETRY, is_done)
+    }
+
     fn name_of(&self, node: NodeNumber) -> String {
-        self.names.get(&node).cloned().unwrap_or_else(|| format!("node {node}"))
+        self.name(node)
     }
 
     fn notify(&self) {

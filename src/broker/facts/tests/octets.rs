@@ -2,6 +2,7 @@
 
 use super::{random::a_table, *};
 use crate::broker::{random::Random, topology::Declared};
+use crate::model::NodeRecord;
 
 /// One fact of each kind, and some more.
 fn samples() -> Vec<Fact> {
@@ -57,12 +58,23 @@ fn of_a_cluster() -> Vec<Fact> {
     vec![
         declared(QueueDeclaration { exclusive: owner, ..queue("z") }, Placement::on(node)),
         declared(QueueDeclaration { durable: false, ..queue("zz") }, Placement::on(node)),
-        declared(queue("zzz"), Placement { home: node, replicas }),
+        declared(queue("zzz"), Placement { replicas: replicas.clone(), ..Placement::on(node) }),
+        declared(queue("zzzz"), Placement { replicas, generation: 300, ..moving(node) }),
         Fact::Mark(Mark::Index, u64::MAX),
         Fact::Mark(Mark::Registry, 0),
         Fact::Mark(Mark::Home(HOME), 12),
         Fact::Mark(Mark::Numbers(node), node.base() + 8),
+        Fact::Node(node, member()),
     ]
+}
+
+fn moving(node: NodeNumber) -> Placement {
+    Placement { moving: true, ..Placement::on(node) }
+}
+
+fn member() -> NodeRecord {
+    let (name, address) = ("rabbit@one".to_owned(), "one:25672".to_owned());
+    NodeRecord { name, address, store: u128::MAX, is_gone: true }
 }
 
 #[test]
@@ -88,9 +100,10 @@ fn everything_comes_after_what_it_stands_on() {
             Fact::GlobalParameter(..) => 'g',
             Fact::Policy(..) => 'r',
             Fact::Mark(..) => 'm',
+            Fact::Node(..) => 'n',
         })
         .collect();
-    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrrqqqmmmm");
+    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrrqqqmmmmn");
 }
 
 #[test]

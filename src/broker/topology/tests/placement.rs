@@ -16,7 +16,7 @@ fn nodes(count: u32) -> Nodes {
         name: format!("rabbit@{number}"),
         queues_led: (100 - number).into(),
     });
-    Nodes { me: NodeNumber(2), live: live.collect() }
+    Nodes { me: NodeNumber(2), live: live.collect(), known: Vec::new() }
 }
 
 /// The nodes that have a copy, the one first that leads; a group shows by its brackets.
@@ -106,4 +106,77 @@ fn a_policy_has_classic_queues_mirrored() {
     assert_eq!(placed(3, &[], &named(&["rabbit@1", "rabbit@3"])), "[3, 1]");
     assert_eq!(placed(3, &[], &named(&["rabbit@1"])), "1");
     assert_eq!(placed(3, &[], &named(&["rabbit@9"])), "2");
+}
+
+/// Where a classic queue with these copies should be under a policy, by nodes; node 1 leads.
+fn moved(
+    count: u32,
+    copies: &[u32],
+    policy: &[(&'static str, FieldValue)],
+    known: &[u32],
+) -> Option<Vec<u32>> {
+    let pairs = policy.iter().cloned();
+    let draft = PolicyDraft {
+        name: ShortString::from_static("p"),
+        pattern: String::new(),
+        apply_to: String::new(),
+        priority: FieldValue::Int64(0),
+        definition: pairs.map(|(name, value)| (ShortString::from_static(name), value)).collect(),
+    };
+    let mut topology = Topology::new(VirtualHostName::from_static("/"));
+    if !policy.is_empty() {
+        let policy = Policy::parse(PolicyKind::User, draft).unwrap();
+        topology.apply(&Change::PolicySet(PolicyKind::User, Arc::new(policy)));
+    }
+    let declaration = QueueDeclaration {
+        name: QueueName::from_static("q"),
+        generated: false,
+        durable: true,
+        auto_delete: false,
+        exclusive: None,
+        arguments: FieldTable::default(),
+    };
+    let Ok(Declared::New(record)) = topology.declare_queue(&declaration, QueueId(1)) else {
+        panic!("it is new")
+    };
+    let replicas = copies.iter().map(|node| Placement::first_replica(NodeNumber(*node)));
+    let placement = Placement { replicas: replicas.collect(), ..Placement::on(NodeNumber(1)) };
+    topology.apply(&Change::QueueDeclared(record));
+    topology.apply(&Change::QueuePlaced(QueueId(1), placement.clone()));
+    let known = known.iter().map(|node| NodeNumber(*node)).collect();
+    let nodes = Nodes { me: NodeNumber(1), known, ..nodes(count) };
+    let moved = topology.place_anew(topology.queue(QueueId(1)).unwrap(), &nodes)?;
+    assert!(moved.moving && moved.generation == 1, "{moved:?}");
+    for replica in &moved.replicas {
+        let is_kept = placement.replicas.contains(replica);
+        assert_eq!(is_kept, copies.contains(&Placement::node_of(*replica).0), "{moved:?}");
+        assert_eq!(moved.is_new(*replica), !is_kept, "{moved:?}");
+    }
+    Some(moved.nodes().map(|node| node.0).collect())
+}
+
+#[test]
+fn a_changed_policy_moves_as_few_copies_as_it_can() {
+    let exactly = |count: i32| [("ha-mode", "exactly".into()), ("ha-params", count.into())];
+    let all = [("ha-mode", "all".into())];
+    assert_eq!(moved(3, &[1, 2, 3], &all, &[]), None);
+    assert_eq!(moved(3, &[1, 2], &all, &[]), Some(vec![1, 2, 3]));
+    assert_eq!(moved(5, &[3, 1, 2], &exactly(3), &[]), None);
+    assert_eq!(moved(5, &[3, 1, 2], &exactly(1), &[]), Some(vec![1]));
+    assert_eq!(moved(5, &[1], &exactly(3), &[]), Some(vec![1, 5, 4]));
+    assert_eq!(moved(5, &[1, 2, 3], &[], &[]), Some(vec![1]));
+    let named = |names: &[&str]| {
+        let names = names.iter().map(|name| FieldValue::from(*name)).collect();
+        [("ha-mode", "nodes".into()), ("ha-params", FieldValue::Array(names))]
+    };
+    let listed = named(&["rabbit@2", "rabbit@3"]);
+    assert_eq!(moved(3, &[1, 2], &listed, &[]), Some(vec![2, 3]));
+    assert_eq!(moved(3, &[1, 2], &named(&["rabbit@9"]), &[]), None, "none of them is there");
+}
+
+#[test]
+fn a_copy_stays_on_a_node_that_is_down_and_not_on_one_that_has_left() {
+    let exactly = [("ha-mode", "exactly".into()), ("ha-params", 3.into())];
+    assert_eq!(moved(4, &[1, 2, 9], &exactly, &[1, 2, 3, 4, 9]), None);
+    assert_eq!(moved(4, &[1, 2, 9], &exactly, &[1, 2, 3, 4]), Some(vec![1, 2, 4]));
 }
