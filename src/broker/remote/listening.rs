@@ -41,7 +41,7 @@ impl Remote {
         }
     }
 
-    /// Does what a client's node asks of the leader.
+    /// Does what a client's node asks of the leader, or will once it leads.
     pub(super) fn serve(
         &self,
         state: &mut State,
@@ -49,10 +49,14 @@ impl Remote {
         content: Content,
         company: Company<'_>,
     ) -> Rest {
-        let Leadership::Here(lead) = &mut state.leadership else { return Rest::default() };
-        if lead.term != term {
-            return Rest::default();
-        }
+        let lead = match &mut state.leadership {
+            Leadership::Here(lead) if lead.term == term => lead,
+            Leadership::Gathering { term: own, early, .. } if *own == term => {
+                early.push((from, content));
+                return Rest::default();
+            }
+            _ => return Rest::default(),
+        };
         let mut out = Consequences::default();
         let around = company.around;
         match content {

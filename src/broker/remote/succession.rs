@@ -41,7 +41,7 @@ impl Remote {
         }
         let is_complete = missing.is_empty();
         let claims = vec![(company.me, self.claims())];
-        state.leadership = Leadership::Gathering { term, missing, claims };
+        state.leadership = Leadership::Gathering { term, missing, claims, early: Vec::new() };
         if is_complete {
             return self.take_over(&mut state, company);
         }
@@ -109,9 +109,10 @@ impl Remote {
         let mut rest = Rest::default();
         match &mut state.leadership {
             Leadership::Here(lead) => lead.node_down(node, company.around, &mut out),
-            Leadership::Gathering { missing, claims, .. } => {
+            Leadership::Gathering { missing, claims, early, .. } => {
                 missing.remove(&node);
                 claims.retain(|(of, _)| *of != node);
+                early.retain(|(of, _)| *of != node);
                 if missing.is_empty() {
                     return self.take_over(&mut state, company);
                 }
@@ -180,8 +181,12 @@ impl Remote {
         company: Company<'_>,
     ) -> Rest {
         match &mut state.leadership {
-            Leadership::Gathering { term: own, missing, claims: gathered } if *own == term => {
+            Leadership::Gathering { term: own, missing, claims: gathered, early }
+                if *own == term =>
+            {
                 gathered.retain(|(of, _)| *of != from);
+                // It says everything once more behind its claims.
+                early.retain(|(of, _)| *of != from);
                 gathered.push((from, claims));
                 missing.remove(&from);
                 if missing.is_empty() {
@@ -206,7 +211,7 @@ impl Remote {
 
     /// Begins to lead with what the others hold.
     pub(super) fn take_over(&self, state: &mut State, company: Company<'_>) -> Rest {
-        let (Leadership::Gathering { term, claims, .. }, Some(replica)) =
+        let (Leadership::Gathering { term, claims, early, .. }, Some(replica)) =
             (mem::take(&mut state.leadership), &state.replica)
         else {
             return Rest::default();
@@ -247,6 +252,9 @@ impl Remote {
         let mut rest = self.conclude(state, out, company).and(self.ship(state, company));
         for (number, question) in state.questions.clone() {
             rest = rest.and(self.put_question(state, number, question, company));
+        }
+        for (from, content) in early {
+            rest = rest.and(self.serve(state, (from, term), content, company));
         }
         rest
     }
