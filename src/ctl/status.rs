@@ -11,26 +11,24 @@ use super::{
     place::path,
 };
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command::new(
-        "status",
-        Section::Monitoring,
-        ("[--unit <unit>]", "Shows how the broker is"),
-        (0, 0),
-        |call| vec![format!("Status of node {} ...", call.node)],
-        status,
-    )
-    .timed()
-    .scoped(Scope::Both)
-    .with(&[Switch::new("unit", Takes::Text)])
-    .checked(|call| match Unit::of(call) {
-        Some(_) => Ok(()),
-        None => Err(Fault::Other(format!(
-            "unit '{}' is not supported. Please use one of: bytes, mb, gb",
-            call.line.text("unit").unwrap_or_default()
-        ))),
-    }),
-];
+pub(super) const COMMANDS: &[Command] = &[Command::new(
+    "status",
+    Section::Monitoring,
+    ("[--unit <unit>]", "Shows how the broker is"),
+    (0, 0),
+    |call| vec![format!("Status of node {} ...", call.node)],
+    status,
+)
+.timed()
+.scoped(Scope::Both)
+.with(&[Switch::new("unit", Takes::Text)])
+.checked(|call| match Unit::of(call) {
+    Some(_) => Ok(()),
+    None => Err(Fault::Other(format!(
+        "unit '{}' is not supported. Please use one of: bytes, mb, gb",
+        call.line.text("unit").unwrap_or_default()
+    ))),
+})];
 
 /// How sizes are shown: the name of a unit, as it was given, and its octets.
 #[derive(Clone, Copy)]

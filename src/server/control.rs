@@ -304,7 +304,7 @@ impl Node for Control {
         self.clients.suspend(maintenance);
         self.broker.step_aside(maintenance);
         if maintenance {
-            self.clients.ask_to_leave("Node was put into maintenance mode");
+            self.clients.send_away("Node was put into maintenance mode");
         }
     }
 

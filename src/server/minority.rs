@@ -50,7 +50,7 @@ impl Entrance {
                         "Cluster minority/secondary status detected - awaiting recovery"
                     );
                     open.cancel();
-                    self.clients.ask_to_leave(REASON);
+                    self.clients.send_away(REASON);
                 }
                 Some(Turn::Open) => match self.listeners.bind_again().await {
                     Ok(sockets) => {

@@ -159,7 +159,10 @@ fn a_node_that_was_forgotten_is_none_any_more() {
     let name = Nodes::name(2);
     let refused = nodes.control(0, &["forget_cluster_node", &name]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("must be stopped with 'rabbitmqctl -n node2@127.0.0.1 stop_app'"), "{said}");
+    assert!(
+        said.contains("must be stopped with 'rabbitmqctl -n node2@127.0.0.1 stop_app'"),
+        "{said}"
+    );
     assert_eq!(refused.status.code(), Some(69));
     let unknown = nodes.control(0, &["forget_cluster_node", "nobody@127.0.0.1"]);
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();

@@ -148,7 +148,10 @@ impl LogBook {
                 let state = read_hard_state(value);
                 chapter.hard_state = state.ok_or_else(|| format!("the state of group {group}"))?;
             }
-            let applied = applied(group).max(chapter.members_since.0).max(chapter.compacted.0.0);
+            let (compacted, _) = chapter.compacted;
+            let last = entries.last().map_or(compacted, |entry| entry.index);
+            // What an earlier replica of the group left here may be ahead of this one's log.
+            let applied = Index(applied(group)).max(chapter.members_since).min(last).max(compacted);
             states.push(GroupState {
                 group,
                 replica: chapter.replica,
@@ -157,7 +160,7 @@ impl LogBook {
                 hard_state: chapter.hard_state,
                 compacted: chapter.compacted,
                 entries,
-                applied: Index(applied),
+                applied,
             });
             book.0.insert(group, chapter);
         }

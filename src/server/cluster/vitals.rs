@@ -87,8 +87,7 @@ mod tests {
 
     #[test]
     fn vitals_arrive() {
-        let readings =
-            Readings { memory_used: Some(7), disk_alarm: true, ..Readings::default() };
+        let readings = Readings { memory_used: Some(7), disk_alarm: true, ..Readings::default() };
         let address = "[::1]:5671".parse().unwrap();
         let vitals = Vitals {
             product: "RabbitMQ".to_owned(),
