@@ -23,7 +23,7 @@ mod vitals;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, atomic::AtomicU64, mpsc},
     thread,
     time::Duration,
 };
@@ -192,6 +192,7 @@ impl Newcomer {
             journal: Arc::clone(journal),
             clock,
             presence: Mutex::default(),
+            beats: AtomicU64::new(0),
         };
         let peers = Peers::start(
             peers::Settings {
