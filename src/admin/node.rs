@@ -94,6 +94,7 @@ pub trait Node: fmt::Debug + Send + Sync + 'static {
             sockets: self.broker().connections().len() as u64,
             readings: self.readings(),
             listeners: self.listeners(),
+            is_in_maintenance: self.is_in_maintenance(),
         }
     }
 
@@ -129,6 +130,7 @@ pub struct Vitals {
     pub sockets: u64,
     pub readings: Readings,
     pub listeners: Vec<Listening>,
+    pub is_in_maintenance: bool,
 }
 
 /// Why a node stays in the cluster.

@@ -66,7 +66,6 @@ fn node(call: &Call) -> Value {
     let mut object = running(&names.node, &call.node.vitals());
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     object["processors"] = processors.into();
-    object["being_drained"] = call.node.is_in_maintenance().into();
     object["exchange_types"] = overview::exchange_types();
     object["auth_mechanisms"] = auth_mechanisms(call);
     object["contexts"] = overview::contexts(&names.node, &call.node.listeners());
@@ -101,7 +100,7 @@ fn running(name: &str, vitals: &Vitals) -> Value {
         "name": name,
         "type": "disc",
         "running": true,
-        "being_drained": false,
+        "being_drained": vitals.is_in_maintenance,
         "os_pid": process.to_string(),
         "uptime": uptime,
         "run_queue": 0,

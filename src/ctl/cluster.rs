@@ -92,7 +92,7 @@ impl Picture {
             "disk_nodes": self.names(),
             "feature_flags": self.flags,
             "listeners": of_running(&listeners),
-            "maintenance_status": of_running(&|_| Value::from("not under maintenance")),
+            "maintenance_status": of_running(&|node| Value::from(maintenance_of(node))),
             "partitions": {},
             "ram_nodes": [],
             "running_nodes": self.running().map(name).collect::<Vec<_>>(),
@@ -106,8 +106,11 @@ impl Picture {
             let (product, version) = (self.text("product_name"), text("rabbitmq_version"));
             format!("{}: {product} {version} on Erlang {}", name(node), text("erlang_version"))
         };
-        let maintenance =
-            |node: &Value| format!("Node: {}, status: not under maintenance", name(node));
+        // As RabbitMQ 3.10 has it, with its colour.
+        let maintenance = |node: &Value| match maintenance_of(node) {
+            MARKED => format!("Node: {}, status: \u{1b}[35m{MARKED}\u{1b}[0m", name(node)),
+            status => format!("Node: {}, status: {status}", name(node)),
+        };
         let listener = |listener: &Value| {
             let node = listener["node"].as_str().unwrap_or_default();
             let line = listener_line(listener);
@@ -129,6 +132,12 @@ impl Picture {
             ("Feature flags", or_none(self.flags.iter().map(flag).collect())),
         ])
     }
+}
+
+const MARKED: &str = "marked for maintenance";
+
+fn maintenance_of(node: &Value) -> &'static str {
+    if node["being_drained"] == true { MARKED } else { "not under maintenance" }
 }
 
 fn name(node: &Value) -> String {

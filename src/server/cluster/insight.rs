@@ -40,7 +40,8 @@ impl Insight {
         let up = self.switchboard.up();
         let Electorate { voters, .. } = self.switchboard.electorate();
         let is_seen = |node: &&NodeNumber| **node == self.switchboard.me || up.contains(node);
-        voters.iter().filter(is_seen).count() * 2 > voters.len()
+        // Nothing is known yet of who votes.
+        voters.is_empty() || voters.iter().filter(is_seen).count() * 2 > voters.len()
     }
 
     /// Takes a node out of the cluster for good. May block its thread for as long as agreeing

@@ -15,6 +15,7 @@ mod log_book;
 mod membership;
 mod presence;
 mod reconcile;
+mod reminder;
 mod roster;
 mod settling;
 mod switchboard;
@@ -117,7 +118,7 @@ impl Newcomer {
             return Err(StartError::NotBlank);
         }
         let credentials = credentials(&config.cluster)?;
-        let listed = discovery::listed(config, known.is_none()).await;
+        let listed = discovery::listed(config, known.is_none(), clock).await;
         let acquaintances = identity::acquaintances(&remains.facts);
         let me = who(config, &listed, known.and_then(|known| acquaintances.get(&known.node)))?;
         let (mut identity, members) = match known {
@@ -125,7 +126,7 @@ impl Newcomer {
             None => {
                 let listener = listen(config, &me).await?;
                 let (me, listed) = (me.clone(), listed.clone());
-                let seeker = Seeker { me, listed, credentials: credentials.clone() };
+                let seeker = Seeker { me, listed, credentials: credentials.clone(), clock };
                 let (identity, members) = seeker.seek(listener).await;
                 identity::put_acquaintances(&members, &mut batch);
                 (identity, members)
@@ -302,7 +303,7 @@ fn who(
     if let Some(kept) = kept.filter(|kept| kept.name != name) {
         return Err(StartError::OtherNode { kept: kept.name.clone(), name });
     }
-    let address = listed.get(&name).or(kept.map(|kept| &kept.address)).cloned();
+    let address = listed.get(&name).or_else(|| Some(&kept?.address)).cloned();
     match address {
         Some(address) => Ok(Member { name, address }),
         None => Err(StartError::NotInCluster { name }),

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
         mpsc,
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,7 +16,9 @@ use bytes::Bytes;
 use super::{
     bell::{Bell, block},
     driver::Order,
-    frames, vitals,
+    frames,
+    reminder::Reminder,
+    vitals,
 };
 use crate::{
     admin::Vitals,
@@ -55,7 +57,7 @@ pub(super) struct Switchboard {
     electorate: Mutex<Electorate>,
     /// What this node says of itself, and when it was asked for it.
     speech: OnceLock<Speech>,
-    pulse: Mutex<Option<(Instant, Bytes)>>,
+    pulse: Mutex<(Reminder, Bytes)>,
     /// What the others have said of themselves.
     heard: Mutex<BTreeMap<NodeNumber, Bytes>>,
     orders: mpsc::Sender<Order>,
@@ -110,7 +112,7 @@ impl Switchboard {
             known: Mutex::new(members.keys().copied().collect()),
             electorate: Mutex::default(),
             speech: OnceLock::new(),
-            pulse: Mutex::default(),
+            pulse: Mutex::new((Reminder::every(SAME_SPEECH, clock), Bytes::new())),
             heard: Mutex::default(),
             orders,
             jobs,
@@ -174,14 +176,11 @@ impl Switchboard {
     pub(super) fn pulse(&self) -> Bytes {
         let Some(speech) = self.speech.get() else { return Bytes::new() };
         let mut pulse = lock(&self.pulse);
-        match &*pulse {
-            Some((at, said)) if at.elapsed() < SAME_SPEECH => said.clone(),
-            _ => {
-                let said = speech();
-                *pulse = Some((Instant::now(), said.clone()));
-                said
-            }
+        let (reminder, said) = &mut *pulse;
+        if reminder.is_due() {
+            *said = speech();
         }
+        said.clone()
     }
 
     pub(super) fn hear(&self, node: NodeNumber, said: Bytes) {

@@ -14,18 +14,19 @@ const PROTOCOLS: [&str; 3] = ["amqp", "amqp/ssl", "http"];
 
 pub(super) fn octets(vitals: &Vitals) -> Bytes {
     let mut octets = Vec::new();
-    let Vitals { product, version, uptime, process, sockets, readings, listeners } = vitals;
+    let Vitals { product, version, uptime, process, sockets, readings, .. } = vitals;
     put_octets(&mut octets, product.as_bytes());
     put_octets(&mut octets, version.as_bytes());
     let uptime = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
-    let alarms = u64::from(readings.memory_alarm) | u64::from(readings.disk_alarm) << 1;
-    for number in [uptime, (*process).into(), *sockets, alarms] {
+    let flags = [readings.memory_alarm, readings.disk_alarm, vitals.is_in_maintenance];
+    let flags = (0..).zip(flags).fold(0, |sum, (bit, flag)| sum | u64::from(flag) << bit);
+    for number in [uptime, (*process).into(), *sockets, flags] {
         put_varint(&mut octets, number);
     }
     for reading in measured(readings) {
         put_varint(&mut octets, reading.map_or(0, |value| value.saturating_add(1)));
     }
-    for Listening { protocol, address } in listeners {
+    for Listening { protocol, address } in &vitals.listeners {
         put_octets(&mut octets, protocol.as_bytes());
         put_octets(&mut octets, address.to_string().as_bytes());
     }
@@ -38,7 +39,7 @@ pub(super) fn read(octets: &[u8]) -> Option<Vitals> {
     let (product, version) = (text(&mut reader)?, text(&mut reader)?);
     let uptime = Duration::from_millis(reader.varint()?);
     let process = u32::try_from(reader.varint()?).ok()?;
-    let (sockets, alarms) = (reader.varint()?, reader.varint()?);
+    let (sockets, flags) = (reader.varint()?, reader.varint()?);
     let mut reading = || Some(reader.varint()?.checked_sub(1));
     let readings = Readings {
         memory_used: reading()?,
@@ -47,8 +48,8 @@ pub(super) fn read(octets: &[u8]) -> Option<Vitals> {
         disk_free_limit: reading()?,
         files_open: reading()?,
         files_limit: reading()?,
-        memory_alarm: alarms & 1 != 0,
-        disk_alarm: alarms & 2 != 0,
+        memory_alarm: flags & 1 != 0,
+        disk_alarm: flags & 2 != 0,
     };
     let mut listeners = Vec::new();
     while !reader.is_empty() {
@@ -57,7 +58,17 @@ pub(super) fn read(octets: &[u8]) -> Option<Vitals> {
             listeners.push(Listening { protocol, address: address.parse().ok()? });
         }
     }
-    Some(Vitals { product, version, uptime, process, sockets, readings, listeners })
+    let is_in_maintenance = flags & 4 != 0;
+    Some(Vitals {
+        product,
+        version,
+        uptime,
+        process,
+        sockets,
+        readings,
+        listeners,
+        is_in_maintenance,
+    })
 }
 
 fn measured(readings: &Readings) -> [Option<u64>; 6] {
@@ -86,6 +97,7 @@ mod tests {
             sockets: 3,
             readings,
             listeners: vec![Listening { protocol: "amqp/ssl", address }],
+            is_in_maintenance: true,
         };
         let octets = octets(&vitals);
         let read = read(&octets).unwrap();
