@@ -3,6 +3,7 @@
 
 #![expect(unreachable_pub, reason = "the modules of a test share what is `pub`")]
 
+mod cluster;
 mod hostile;
 mod management;
 mod player;
