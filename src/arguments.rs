@@ -43,6 +43,36 @@ pub(crate) enum Command {
     /// Makes certificates.
     #[command(subcommand)]
     Tls(TlsCommand),
+    /// Runs several nodes that are one broker.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Starts a cluster on this machine, for trying it out, and stays until it is told to stop
+    /// (Ctrl-C). Started again in the same directory it goes on with what is there.
+    StartLocal(StartLocalArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StartLocalArguments {
+    /// Nodes, 1 to 9. An odd number is better: 4 may lose no more than 3 may
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) nodes: u8,
+
+    /// Where settings, logs and data of all nodes are; made if it is not there
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+
+    /// The first node's port for AMQP; the next node has the next one, the control plane's are
+    /// 10000 higher, those between nodes 20000. 0 takes free ports [default: 5672]
+    #[arg(long, value_name = "P")]
+    pub(crate) port: Option<u16>,
+
+    /// Starts nodes again that die
+    #[arg(long)]
+    pub(crate) restart: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! The `leveret` binary: arguments, configuration, run, exit code.
 
 mod arguments;
+mod cluster_command;
 mod store_command;
 mod tls_command;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some(Command::Perf(perf)) => perf::run(&perf).map_err(|failure| failure.to_string()),
         Some(Command::Store(store)) => store_command::run(&store),
         Some(Command::Tls(tls)) => tls_command::run(&tls),
+        Some(Command::Cluster(cluster)) => cluster_command::run(&cluster),
         Some(Command::Ctl(ctl)) => {
             return administer("leveret ctl", ctl::Tool::Control, &ctl.words);
         }

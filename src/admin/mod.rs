@@ -46,7 +46,8 @@ pub use self::{
     definitions::{BadDefinitions, load},
     dispatch::router,
     node::{
-        CertificateFile, Connection, Durable, Listening, Names, Node, PeerName, Readings, Security,
+        CertificateFile, Connection, Durable, Fellow, Listening, Names, Node, NotForgotten,
+        PeerName, Readings, Security, Vitals,
     },
     service::{Door, Peer, Service},
 };

@@ -3,7 +3,7 @@
 use crate::config::Config;
 
 use super::{
-    checks,
+    checks, cluster,
     command::{Command, Needs, Scope, Section, Tool},
     connections, definitions, limits, listing, node,
     outcome::Outcome,
@@ -26,6 +26,7 @@ const FAMILIES: &[&[Command]] = &[
     settings::COMMANDS,
     status::COMMANDS,
     checks::COMMANDS,
+    cluster::COMMANDS,
     node::COMMANDS,
 ];
 
@@ -74,12 +75,11 @@ pub(super) fn available(tool: Tool) -> impl Iterator<Item = &'static Command> {
 /// Commands of RabbitMQ that are no commands here, and why.
 const WITHOUT: &[(&str, &[&str])] = &[
     (
-        "A Leveret node has no cluster to join or to leave.",
+        "A Leveret node joins the cluster that its configuration lists when it starts.",
         &[
             "await_online_nodes",
             "change_cluster_node_type",
             "force_boot",
-            "forget_cluster_node",
             "join_cluster",
             "rename_cluster_node",
             "update_cluster_nodes",

@@ -22,6 +22,7 @@
 
 mod broker;
 mod checks;
+mod cluster;
 mod command;
 mod commands;
 mod connections;

@@ -74,7 +74,7 @@ impl Clients {
     /// hands is dropped.
     pub fn close_all(&self, explanation: &str) {
         self.closing.cancel();
-        self.ask_to_leave(explanation);
+        self.send_away(explanation);
     }
 
     /// Whether who comes from now on is turned away at once.
@@ -86,8 +86,8 @@ impl Clients {
         self.suspended.load(Ordering::Acquire)
     }
 
-    /// Asks those clients to leave that are there.
-    pub fn ask_to_leave(&self, explanation: &str) {
+    /// Asks every client that is there to leave, as [`Self::close_all`]; others may come.
+    pub fn send_away(&self, explanation: &str) {
         for entry in &self.outboxes {
             entry.value().extend([Event::Close(explanation.to_owned())]);
         }

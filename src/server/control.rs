@@ -21,6 +21,7 @@ use super::{
     Alarms, StartError,
     alarms::Gauges,
     attempts::{Attempts, Protocol, Tally},
+    cluster::Insight,
     connections::Connections,
     entropy,
     journal::StoreJournal,
@@ -28,8 +29,8 @@ use super::{
 };
 use crate::{
     admin::{
-        self, BadDefinitions, CertificateFile, Connection, Durable, Listening, Names, Node,
-        PeerName, Readings, Security,
+        self, BadDefinitions, CertificateFile, Connection, Durable, Fellow, Listening, Names, Node,
+        NotForgotten, PeerName, Readings, Security,
     },
     broker::{Broker, Client, ConnectionView, Outbox},
     config::{Config, Limit},
@@ -55,6 +56,8 @@ pub(super) struct Control {
     tls: Option<Arc<Tls>>,
     connections: Arc<Connections>,
     attempts: Arc<Attempts>,
+    /// Absent: the node is by itself.
+    insight: Option<Insight>,
     watermark: Mutex<Limit>,
     next_client: AtomicU64,
     asked_to_stop: CancellationToken,
@@ -93,6 +96,7 @@ impl Control {
             tls: None,
             connections: Arc::default(),
             attempts: Arc::default(),
+            insight: None,
             watermark: Mutex::new(config.memory_watermark),
             next_client: AtomicU64::new(FIRST_CLIENT + broker.node().base()),
             asked_to_stop: CancellationToken::new(),
@@ -119,6 +123,12 @@ impl Control {
     ) -> Self {
         self.connections = Arc::clone(connections);
         self.attempts = Arc::clone(attempts);
+        self
+    }
+
+    /// The same, which knows the other nodes of its cluster.
+    pub(super) fn within(mut self, insight: Option<Insight>) -> Self {
+        self.insight = insight;
         self
     }
 
@@ -277,12 +287,24 @@ impl Node for Control {
         ends.map(file).collect()
     }
 
+    fn fellows(&self) -> Vec<Fellow> {
+        self.insight.as_ref().map(Insight::fellows).unwrap_or_default()
+    }
+
+    fn forget_node(&self, name: &str) -> Result<(), NotForgotten> {
+        match &self.insight {
+            Some(insight) => insight.forget(name),
+            None if name == self.names.node => Err(NotForgotten::Running),
+            None => Err(NotForgotten::Unknown),
+        }
+    }
+
     fn set_maintenance(&self, maintenance: bool) {
         tracing::info!("maintenance mode: {maintenance}");
         self.clients.suspend(maintenance);
         self.broker.step_aside(maintenance);
         if maintenance {
-            self.clients.ask_to_leave("Node was put into maintenance mode");
+            self.clients.send_away("Node was put into maintenance mode");
         }
     }
 

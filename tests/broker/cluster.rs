@@ -1,161 +1,210 @@
-//! Three nodes as an operator meets them: who has which queue, and how that is changed.
+//! Nodes of a cluster as operators meet them: they find each other, come, go, and come back without
+//! what they had.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
-    fmt::Write,
-    fs,
+    env, fs,
+    fs::File,
     net::TcpListener,
     path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
-use crate::process::{Process, run};
+use super::process::leveret;
 
 /// Nothing here takes longer, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Nodes of one cluster, in a directory that is gone when the test is over.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Some nodes that list each other, in a directory that goes with them.
 struct Nodes {
     folder: PathBuf,
-    ports: Vec<[u16; 3]>,
-    /// They are killed when the test is over.
-    processes: Vec<Process>,
+    ports: Vec<u16>,
+    running: Vec<Option<Child>>,
 }
 
 impl Nodes {
-    fn start(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("leveret-{name}-{}", std::process::id()));
-        let _it_is_seldom_there = fs::remove_dir_all(&folder);
+    fn new(count: usize) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("leveret-nodes-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let sockets: Vec<_> = (0..9).map(|_| free()).collect();
-        let ports = sockets.iter().map(|socket| socket.local_addr().unwrap().port());
-        let ports: Vec<_> = ports.collect();
-        drop(sockets);
-        let ports: Vec<[u16; 3]> =
-            ports.chunks(3).map(|chunk| [chunk[0], chunk[1], chunk[2]]).collect();
-        let mut nodes = Self { folder, ports, processes: Vec::new() };
-        let arguments: Vec<_> = (0..3).map(|node| nodes.arguments(node)).collect();
-        for arguments in &arguments {
-            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-            nodes.processes.push(Process::start(&arguments));
-        }
-        for process in &nodes.processes {
-            process.addresses();
-        }
-        nodes
+        let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        Self { folder, ports, running: (0..count).map(|_| None).collect() }
     }
 
-    /// Writes a node's configuration, and names it.
-    fn arguments(&self, node: usize) -> Vec<String> {
-        let [amqp, http, cluster] = self.ports[node];
-        let name = |node: usize| format!("rabbit{}@127.0.0.1", node + 1);
+    fn name(node: usize) -> String {
+        format!("node{node}@127.0.0.1")
+    }
+
+    fn data(&self, node: usize) -> PathBuf {
+        self.folder.join(format!("data{node}"))
+    }
+
+    fn log(&self, node: usize) -> String {
+        fs::read_to_string(self.folder.join(format!("log{node}"))).unwrap_or_default()
+    }
+
+    fn start(&mut self, node: usize) {
+        self.start_with(node, "the secret of these nodes");
+    }
+
+    fn start_with(&mut self, node: usize, secret: &str) {
         let mut text = format!(
-            "nodename = {}\nlisteners.tcp.1 = 127.0.0.1:{amqp}\nmanagement.tcp.ip = 127.0.0.1\n\
-             management.tcp.port = {http}\ndisk_free_limit.absolute = 1MB\n\
-             cluster.listener = 127.0.0.1:{cluster}\ncluster.secret = abcdefgh12345678\n",
-            name(node)
+            "nodename = {}\nlisteners.tcp.1 = 127.0.0.1:0\nmanagement.tcp.ip = 127.0.0.1\n\
+             management.tcp.port = 0\ndisk_free_limit.absolute = 1MB\n\
+             cluster.listener = 127.0.0.1:{}\ncluster.secret = {secret}\n\
+             cluster.detector.down_after = 1000\n",
+            Self::name(node),
+            self.ports[node]
         );
-        for (other, [_, _, cluster]) in self.ports.iter().enumerate() {
-            let key = format!("cluster_formation.classic_config.nodes.{}", other + 1);
-            writeln!(text, "{key} = {}:{cluster}", name(other)).unwrap();
+        for (other, port) in self.ports.iter().enumerate() {
+            let (key, name) = ("cluster_formation.classic_config.nodes", Self::name(other));
+            text += &format!("{key}.{other} = {name}:{port}\n");
         }
-        let config = self.folder.join(format!("{node}.conf"));
-        fs::write(&config, text).unwrap();
-        let data = self.folder.join(node.to_string());
-        let words = ["--config", config.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
-        words.map(str::to_owned).to_vec()
+        let file = self.folder.join(format!("conf{node}"));
+        fs::write(&file, text).unwrap();
+        let log = File::create(self.folder.join(format!("log{node}"))).unwrap();
+        let mut command = leveret(&["--config", file.to_str().unwrap(), "--data-dir"]);
+        command.arg(self.data(node)).stdout(log.try_clone().unwrap()).stderr(log);
+        self.running[node] = Some(command.spawn().unwrap());
     }
 
-    /// What `leveret ctl` prints when it asks a node, without remarks.
-    fn ctl(&self, node: usize, words: &[&str]) -> String {
-        let uri = format!("http://127.0.0.1:{}", self.ports[node][1]);
-        let output = run(&[&["ctl", "--quiet", "--uri", &uri], words].concat());
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{words:?}: {error}");
-        String::from_utf8(output.stdout).unwrap()
+    fn kill(&mut self, node: usize) {
+        if let Some(mut child) = self.running[node].take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
-    /// Waits until every node says of a queue what `is_so` asks for: its columns, by name.
-    fn await_queue(&self, columns: &[&str], is_so: impl Fn(&[&str]) -> bool) {
+    /// Its data directory is lost.
+    fn wipe(&self, node: usize) {
+        fs::remove_dir_all(self.data(node)).unwrap();
+    }
+
+    fn control(&self, node: usize, words: &[&str]) -> Output {
+        let mut command = leveret(&["ctl", "-q", "--data-dir"]);
+        command.arg(self.data(node)).args(words).stderr(Stdio::piped()).output().unwrap()
+    }
+
+    /// What it prints, once the command succeeds.
+    fn ask(&self, node: usize, words: &[&str]) -> String {
+        let mut said = String::new();
+        self.wait(&format!("{words:?} on node {node}"), || {
+            let output = self.control(node, words);
+            said = String::from_utf8_lossy(&output.stdout).into_owned();
+            output.status.success()
+        });
+        said
+    }
+
+    fn wait_for_line(&self, node: usize, line: &str) {
+        self.wait(line, || self.log(node).contains(line));
+    }
+
+    fn wait(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        let words = [&["list_queues", "--no-table-headers"], columns].concat();
-        loop {
-            let seen: Vec<_> = (0..3).map(|node| self.ctl(node, &words)).collect();
-            let all = seen.iter().all(|text| {
-                let row: Vec<_> = text.trim_end().split('\t').collect();
-                row.len() == columns.len() && is_so(&row)
-            });
-            if all {
-                return;
+        while !is_so() {
+            if Instant::now() > deadline {
+                let logs: Vec<_> = (0..self.ports.len()).map(|node| self.log(node)).collect();
+                panic!("{what} has not come to be: {}", logs.join("\n----\n"));
             }
-            assert!(Instant::now() < deadline, "{seen:?}");
+            thread::sleep(PAUSE);
         }
     }
 
-    fn import(&self, definitions: &str) {
-        let file = self.folder.join("definitions.json");
-        fs::write(&file, definitions).unwrap();
-        self.ctl(0, &["import_definitions", file.to_str().unwrap()]);
+    fn start_all(&mut self) {
+        (0..self.ports.len()).for_each(|node| self.start(node));
+        (0..self.ports.len()).for_each(|node| self.wait_for_line(node, " is ready: "));
     }
 }
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        let _it_may_be_in_use = fs::remove_dir_all(&self.folder);
+        (0..self.ports.len()).for_each(|node| self.kill(node));
+        let _it_may_be_gone = fs::remove_dir_all(&self.folder);
     }
 }
 
-const ALL: &str = "[rabbit1@127.0.0.1, rabbit2@127.0.0.1, rabbit3@127.0.0.1]";
-
-/// The names in a list, in order.
-fn sorted(list: &str) -> String {
-    let mut names: Vec<_> = list.trim_matches(['[', ']']).split(", ").collect();
-    names.sort_unstable();
-    format!("[{}]", names.join(", "))
+#[test]
+fn a_node_that_lost_its_data_comes_back_as_another_and_votes() {
+    let mut nodes = Nodes::new(3);
+    nodes.start_all();
+    nodes.ask(1, &["add_user", "one", "secret"]);
+    nodes.kill(2);
+    nodes.wipe(2);
+    nodes.start(2);
+    nodes.wait_for_line(2, " as node 4");
+    nodes.wait_for_line(2, " is ready: ");
+    assert!(nodes.ask(2, &["list_users"]).contains("one"));
+    // It takes the two that are left to agree.
+    nodes.kill(0);
+    nodes.ask(2, &["add_user", "two", "secret"]);
+    assert!(nodes.ask(1, &["list_users"]).contains("two"));
+    nodes.start(0);
+    nodes.wait_for_line(0, " is ready: ");
+    assert!(nodes.ask(0, &["list_users"]).contains("two"));
 }
 
 #[test]
-fn a_changed_policy_moves_the_copies_of_a_queue() {
-    let nodes = Nodes::start("policies");
-    nodes.ctl(1, &["set_policy", "ha", "^q", r#"{"ha-mode":"all"}"#]);
-    nodes.import(
-        r#"{"queues": [{"name": "q", "vhost": "/", "durable": true, "auto_delete": false,
-            "arguments": {}}]}"#,
+fn a_node_that_was_forgotten_is_none_any_more() {
+    let mut nodes = Nodes::new(3);
+    nodes.start_all();
+    let name = Nodes::name(2);
+    let refused = nodes.control(0, &["forget_cluster_node", &name]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        said.contains("must be stopped with 'rabbitmqctl -n node2@127.0.0.1 stop_app'"),
+        "{said}"
     );
-    let columns = ["leader", "members", "state"];
-    nodes.await_queue(&columns, |row| {
-        !row[0].is_empty() && sorted(row[1]) == ALL && row[2] == "running"
+    assert_eq!(refused.status.code(), Some(69));
+    let unknown = nodes.control(0, &["forget_cluster_node", "nobody@127.0.0.1"]);
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(said.contains("{:not_a_cluster_node, 'The node selected is not in the cluster.'}"));
+    nodes.kill(2);
+    nodes.wait("the node to be missed", || {
+        !running(&nodes.ask(0, &["cluster_status", "--formatter", "json"])).contains(&name)
     });
-    let listed = r#"{"ha-mode":"nodes","ha-params":["rabbit2@127.0.0.1","rabbit3@127.0.0.1"]}"#;
-    nodes.ctl(2, &["set_policy", "ha", "^q", listed]);
-    let left = "[rabbit2@127.0.0.1, rabbit3@127.0.0.1]";
-    nodes.await_queue(&columns, |row| left.contains(row[0]) && sorted(row[1]) == left);
-    nodes.ctl(0, &["clear_policy", "ha"]);
-    nodes.await_queue(&columns, |row| row[1] == format!("[{}]", row[0]) && row[2] == "running");
-    nodes.ctl(0, &["set_policy", "ha", "^q", r#"{"ha-mode":"exactly","ha-params":3}"#]);
-    nodes.await_queue(&columns, |row| sorted(row[1]) == ALL && row[2] == "running");
+    nodes.ask(0, &["forget_cluster_node", &name]);
+    assert!(!nodes.ask(1, &["cluster_status"]).contains(&name));
+    nodes.start(2);
+    nodes.wait_for_line(2, "there is no such member here");
 }
 
 #[test]
-fn a_node_in_maintenance_leads_nothing() {
-    let nodes = Nodes::start("maintenance");
-    nodes.import(
-        r#"{"queues": [{"name": "q", "vhost": "/", "durable": true, "auto_delete": false,
-            "arguments": {"x-queue-type": "quorum", "x-quorum-initial-group-size": 1}}]}"#,
-    );
-    let columns = ["leader", "members"];
-    nodes.await_queue(&columns, |row| row[0] == "rabbit1@127.0.0.1");
-    // A group that began with less than was asked for, or with one, takes others in.
-    for (node, name) in [(0, "rabbit2@127.0.0.1"), (2, "rabbit3@127.0.0.1")] {
-        nodes.ctl(node, &["add_member", "q", name]);
-        nodes.await_queue(&columns, |row| row[1].contains(name));
-    }
-    nodes.ctl(0, &["drain"]);
-    nodes.await_queue(&columns, |row| !row[0].is_empty() && row[0] != "rabbit1@127.0.0.1");
-    nodes.ctl(0, &["revive"]);
-    nodes.ctl(1, &["delete_member", "q", "rabbit2@127.0.0.1"]);
-    let left = "[rabbit1@127.0.0.1, rabbit3@127.0.0.1]";
-    nodes.await_queue(&columns, |row| left.contains(row[0]) && sorted(row[1]) == left);
+fn a_node_with_another_secret_stays_outside() {
+    let mut nodes = Nodes::new(2);
+    nodes.start(0);
+    nodes.start_with(1, "another secret");
+    nodes.wait_for_line(1, "it has another `cluster.secret`");
+    nodes.wait_for_line(0, "it waits for node1@127.0.0.1");
+    assert!(!nodes.log(0).contains(" is ready: "));
+    nodes.kill(1);
+    nodes.start(1);
+    nodes.wait_for_line(0, " is ready: ");
+    nodes.wait_for_line(1, " is ready: ");
+}
+
+#[test]
+fn a_node_that_was_by_itself_does_not_join_with_its_data() {
+    let mut nodes = Nodes::new(2);
+    let mut alone: Command = leveret(&["--listen", "127.0.0.1:0", "--data-dir"]);
+    let mut child = alone.arg(nodes.data(1)).stdout(Stdio::null()).spawn().unwrap();
+    nodes.ask(1, &["await_startup"]);
+    nodes.ask(1, &["stop"]);
+    child.wait().unwrap();
+    nodes.start(1);
+    nodes.wait_for_line(1, "a node that joins a cluster begins with an empty one");
+}
+
+/// The part of the cluster's status that lists who runs.
+fn running(status: &str) -> String {
+    let (_, rest) = status.split_once("\"running_nodes\":").unwrap();
+    rest.split(']').next().unwrap().to_owned()
 }

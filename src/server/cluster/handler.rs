@@ -102,10 +102,13 @@ impl Handler for Reception {
     }
 
     fn heartbeat(&self) -> Pulse {
-        Pulse { oldest_sync: self.journal.oldest_pending(self.clock.now()), payload: Bytes::new() }
+        let oldest_sync = self.journal.oldest_pending(self.clock.now());
+        Pulse { oldest_sync, payload: self.switchboard.pulse() }
     }
 
-    fn heard(&self, _from: NodeNumber, _payload: Bytes) {}
+    fn heard(&self, from: NodeNumber, payload: Bytes) {
+        self.switchboard.hear(from, payload);
+    }
 
     fn asked(&self, question: Question) -> Answering {
         let (switchboard, broker) = (Arc::clone(&self.switchboard), Arc::clone(&self.broker));

@@ -10,6 +10,7 @@ mod formation;
 mod frames;
 mod handler;
 mod identity;
+mod insight;
 mod log_book;
 mod membership;
 mod presence;
@@ -17,6 +18,7 @@ mod reconcile;
 mod roster;
 mod settling;
 mod switchboard;
+mod vitals;
 
 use std::{
     collections::BTreeMap,
@@ -29,6 +31,7 @@ use std::{
 use bytes::Bytes;
 use tokio::net::TcpListener;
 
+pub(super) use self::insight::Insight;
 use self::{
     driver::{Driver, Order},
     formation::Seeker,
@@ -40,6 +43,7 @@ use self::{
 };
 use super::{StartError, journal::StoreJournal};
 use crate::{
+    admin::Node,
     broker::{Broker, Fellows, Job, Journal, Restoring, queue::Restored},
     cluster::{
         GroupId, Members,
@@ -234,6 +238,19 @@ impl Fellow {
         settled.unwrap_or_else(|failure| {
             Err(StartError::ClusterState { what: format!("a start that fails: {failure}") })
         })
+    }
+
+    /// What operators may know of the other nodes.
+    pub(super) fn insight(&self) -> Insight {
+        let (switchboard, broker) = (&self.switchboard, &self.settling.broker);
+        Insight { switchboard: Arc::clone(switchboard), broker: Arc::clone(broker) }
+    }
+
+    /// From here on the other nodes are told how this one is.
+    pub(super) fn tell_of(&self, node: &Arc<impl Node>) {
+        let node = Arc::downgrade(node);
+        let vitals = move || node.upgrade().map(|node| vitals::octets(&node.vitals()));
+        self.switchboard.speak(Box::new(move || vitals().unwrap_or_default()));
     }
 
     /// Has others lead what this node leads, if they are there. Takes some seconds at most.
