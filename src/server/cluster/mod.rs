@@ -95,6 +95,8 @@ pub(super) struct Fellow {
     settling: Settling,
     peers: Peers,
     driver: Option<thread::JoinHandle<()>>,
+    /// Queues are moved while it is there.
+    _mover: mpsc::Sender<()>,
 }
 
 /// While nothing is decided, the reason is logged so often.
@@ -214,7 +216,7 @@ impl Newcomer {
         );
         switchboard.join(peers.clone(), Arc::clone(broker));
         start_clerk(jobs, broker)?;
-        reconcile::watch(broker).map_err(cannot_start)?;
+        let mover = reconcile::watch(broker).map_err(cannot_start)?;
         let own = (Arc::clone(broker), Arc::clone(journal), Arc::clone(&switchboard));
         let driver = Driver::new((host, book, last_applied), own.0, own.1, own.2, clock, orders);
         let named = thread::Builder::new().name("leveret-cluster".to_owned());
@@ -223,7 +225,7 @@ impl Newcomer {
         let driver = Some(driver);
         let settling =
             Settling { switchboard: Arc::clone(&switchboard), broker, me, identity, expected };
-        Ok(Fellow { switchboard, settling, peers, driver })
+        Ok(Fellow { switchboard, settling, peers, driver, _mover: mover })
     }
 }
 
