@@ -12,6 +12,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::Command,
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -30,8 +31,13 @@ pub(super) struct Nodes {
 impl Nodes {
     /// Starts all, and waits until all serve.
     pub(super) fn start() -> Self {
-        let held: Vec<_> = (0..3 * NODES)
-            .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port of this machine"))
+        // Below those that the system gives to connections, which would take them in between.
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let begin = 22_000 + (std::process::id() % 100) as u16 * 100;
+        let begin = begin + NEXT.fetch_add(20, Ordering::Relaxed);
+        let held: Vec<_> = (begin..32_768)
+            .filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+            .take(3 * NODES)
             .collect();
         let port = |place: usize| held[place].local_addr().expect("it is bound").port();
         let ports = (0..NODES).map(|node| [port(3 * node), port(3 * node + 1), port(3 * node + 2)]);
