@@ -7,6 +7,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    process,
 };
 
 use leveret::config::{self, Config};
@@ -17,6 +18,11 @@ const USUAL_PORT: u16 = 5672;
 /// (RabbitMQ: 15672 and 25672).
 const HTTP_OFFSET: u16 = 10_000;
 const CLUSTER_OFFSET: u16 = 20_000;
+
+/// Where Linux begins with the ports that it gives to connections, and where free ports are looked
+/// for.
+const CONNECTIONS_FROM: u16 = 32_768;
+const FREE_FROM: u16 = 12_000;
 
 /// Every node of the cluster, the first one first.
 pub(super) struct Layout {
@@ -124,11 +130,18 @@ fn usual_ports(count: usize, first: u16) -> Result<Vec<Ports>, String> {
     Ok((first..).take(count).map(ports).collect())
 }
 
-/// Ports that nobody uses, all different: they are held until the last one is found.
+/// Ports that nobody uses, all different: they are held until the last one is found. They are below
+/// those that the system gives to connections, which would take them again at any time.
 fn free_ports(count: usize) -> io::Result<Vec<Ports>> {
-    let held: Vec<_> = (0..3 * count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<_, _>>()?;
+    let begin = FREE_FROM + (process::id() % 1_000) as u16 * 20;
+    let held: Vec<_> = (begin..CONNECTIONS_FROM)
+        .chain(FREE_FROM..begin)
+        .filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
+        .take(3 * count)
+        .collect();
+    if held.len() < 3 * count {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
     let ports: Vec<_> = held
         .iter()
         .map(|listener| listener.local_addr().map(|address| address.port()))

@@ -7,9 +7,7 @@ use super::{
     command::{Call, Command, Fault, Scope, Section},
     options::{Switch, Takes},
     outcome::{Cell, Failure, Outcome, Rows, UNAVAILABLE},
-    place::path,
 };
-use crate::broker::Pattern;
 
 const PATTERNS: &[Switch] =
     &[Switch::new("vhost-pattern", Takes::Text), Switch::new("queue-pattern", Takes::Text)];
@@ -177,100 +175,60 @@ fn rebalance(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failure> {
     Ok(Outcome::Rows(Rows::new(&["Node name", title], nodes.iter().map(row).collect())))
 }
 
-fn ask_for_member(
-    broker: &mut Broker,
-    (vhost, queue): (&str, &str),
-    node: &str,
-    is_to_be: bool,
-) -> Result<Result<(), String>, Failure> {
-    let asked = json!({ "vhost": vhost, "queue": queue, "node": node, "member": is_to_be });
-    let answer = broker.post("/api/leveret/members", asked.to_string())?;
-    Ok(match answer.status.is_success() {
-        true => Ok(()),
-        false => Err(answer.reason()),
-    })
-}
-
 fn change_member(call: &Call<'_>, broker: &mut Broker, is_to_be: bool) -> Result<Outcome, Failure> {
-    let queue = (call.vhost(), call.word(0));
-    match ask_for_member(broker, queue, call.word(1), is_to_be)? {
-        Ok(()) => Ok(Outcome::Done),
-        Err(reason) if reason == "classic_queue_not_supported" => {
-            Err(Failure::new(UNAVAILABLE, "Cannot add members to a classic queue"))
-        }
-        Err(reason) => Err(Failure::new(UNAVAILABLE, reason)),
-    }
-}
-
-/// The quorum queues that the options mean.
-fn quorum_queues(call: &Call<'_>, broker: &mut Broker) -> Result<Vec<Value>, Failure> {
-    let pattern = |name: &str| {
-        let text = call.line.text(name).unwrap_or(".*");
-        Pattern::new(text).map_err(|bad| Failure::new(UNAVAILABLE, format!("{text}: {bad}")))
-    };
-    let (homes, queues) = (pattern("vhost-pattern")?, pattern("queue-pattern")?);
-    let mut found = broker.get(&path(&["queues"]))?.accepted()?.list()?;
-    let matches = |pattern: &Pattern, value: &Value| {
-        value.as_str().is_some_and(|text| pattern.matches(text.as_bytes()))
-    };
-    found.retain(|queue| {
-        queue["type"] == "quorum"
-            && matches(&homes, &queue["vhost"])
-            && matches(&queues, &queue["name"])
+    let asked = json!({
+        "vhost": call.vhost(),
+        "queue": call.word(0),
+        "node": call.word(1),
+        "member": is_to_be,
     });
-    Ok(found)
-}
-
-fn members(queue: &Value) -> Vec<&str> {
-    queue["members"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    let answer = broker.post("/api/leveret/members", asked.to_string())?;
+    if answer.status.is_success() {
+        return Ok(Outcome::Done);
+    }
+    let reason = answer.reason();
+    let text = match reason.as_str() {
+        "classic_queue_not_supported" => "Cannot add members to a classic queue",
+        other => other,
+    };
+    Err(Failure::new(UNAVAILABLE, text))
 }
 
 fn grow(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failure> {
-    let (node, is_even_only) = (call.word(0), call.word(1) == "even");
-    let mut queues = quorum_queues(call, broker)?;
-    queues.retain(|queue| {
-        let members = members(queue);
-        let is_meant = !is_even_only || members.len().is_multiple_of(2);
-        is_meant && !members.contains(&node)
-    });
-    change_members(call, broker, &queues, (node, true))
+    change_members(call, broker, true)
 }
 
 fn shrink(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failure> {
-    let node = call.word(0);
-    let mut queues = quorum_queues(call, broker)?;
-    queues.retain(|queue| members(queue).contains(&node));
-    change_members(call, broker, &queues, (node, false))
+    change_members(call, broker, false)
 }
 
 /// One row for each queue: how many members it is to have, and whether it could be.
 fn change_members(
     call: &Call<'_>,
     broker: &mut Broker,
-    queues: &[Value],
-    (node, is_to_be): (&str, bool),
+    is_to_be: bool,
 ) -> Result<Outcome, Failure> {
-    let mut rows = Vec::new();
-    for queue in queues {
-        let text = |key: &str| queue[key].as_str().unwrap_or_default();
-        let before = members(queue).len();
-        let changed = ask_for_member(broker, (text("vhost"), text("name")), node, is_to_be)?;
-        let (size, result) = match changed {
-            Ok(()) if call.line.flag("errors-only") => continue,
-            Ok(()) if is_to_be => (before + 1, "ok".to_owned()),
-            Ok(()) => (before - 1, "ok".to_owned()),
-            Err(reason) if reason == "last_node" => {
-                (before, "error: the last node cannot be removed".to_owned())
-            }
-            Err(reason) => (before, format!("error: {reason}")),
+    let pattern = |name: &str| call.line.text(name).unwrap_or(".*");
+    let asked = json!({
+        "node": call.word(0),
+        "member": is_to_be,
+        "even": call.word(1) == "even",
+        "vhost_pattern": pattern("vhost-pattern"),
+        "queue_pattern": pattern("queue-pattern"),
+    });
+    let answer = broker.post("/api/leveret/members/all", asked.to_string())?;
+    let mut queues = answer.list()?;
+    queues.retain(|queue| !call.line.flag("errors-only") || queue["result"] != "ok");
+    let row = |queue: &Value| {
+        let result = match queue["result"].as_str().unwrap_or_default() {
+            "ok" => "ok".to_owned(),
+            "last_node" => "error: the last node cannot be removed".to_owned(),
+            reason => format!("error: {reason}"),
         };
-        rows.push(vec![
-            Cell::text(text("vhost")),
-            Cell::text(text("name")),
-            Cell::Plain(size.into()),
-            Cell::text(result),
-        ]);
-    }
+        let shown = |key: &str| Cell::Plain(queue[key].clone());
+        vec![shown("vhost"), shown("name"), shown("size"), Cell::text(result)]
+    };
+    let rows = queues.iter().map(row).collect();
     Ok(Outcome::Rows(Rows::new(&["vhost", "name", "size", "result"], rows)))
 }
 

@@ -6,6 +6,7 @@
 mod cluster;
 mod hostile;
 mod management;
+mod placement;
 mod player;
 mod policies;
 mod process;

@@ -18,6 +18,8 @@ use std::{
 
 const FOLDER: &str = "tests/scenarios";
 const ORACLE: &str = "LEVERET_ORACLE_URL";
+/// Names a running Leveret to play against over TCP, such as a node of a cluster.
+const SUBJECT: &str = "LEVERET_SCENARIO_URL";
 /// Narrows the oracle's run to the files whose name contains the text.
 const FILTER: &str = "LEVERET_SCENARIO";
 /// In real time, longer waits are left out.
@@ -51,6 +53,11 @@ fn scenarios_hold_in_this_process() {
 
 #[test]
 fn scenarios_hold_over_tcp() {
+    if let Ok(url) = std::env::var(SUBJECT) {
+        let faults = play_over_tcp(short_enough(chosen()), address_in(&url), Server::Leveret);
+        assert!(faults.is_empty(), "\n{} fail\n{}\n", faults.len(), faults.join("\n"));
+        return;
+    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config { listen: vec![any_port], ..Config::default() };
@@ -217,6 +224,6 @@ fn address_in(url: &str) -> SocketAddr {
     let authority = url.trim_start_matches("amqp://").split('/').next().unwrap_or(url);
     let host = authority.rsplit('@').next().unwrap_or(authority);
     let host = if host.contains(':') { host.to_owned() } else { format!("{host}:5672") };
-    let mut addresses = host.to_socket_addrs().expect("LEVERET_ORACLE_URL names a host and a port");
+    let mut addresses = host.to_socket_addrs().expect("the URL names a host and a port");
     addresses.next().expect("the host has an address")
 }

@@ -90,7 +90,8 @@ pub enum NotMoved {
 
 impl Broker {
     /// Adds a node to the members of a quorum queue, or takes it away; nothing if that is so
-    /// already. The queue's group follows by and by. Blocks its thread.
+    /// already. It waits for the change before it; the queue's group follows by and by. Blocks its
+    /// thread.
     ///
     /// # Errors
     /// When it cannot be.
@@ -102,6 +103,7 @@ impl Broker {
     ) -> Result<(), NotMoved> {
         let cluster = self.cluster.as_ref().ok_or(NotMoved::NodeNotRunning)?;
         let home = self.virtual_host(home).ok_or(NotMoved::NoQueue)?;
+        self.await_rest(&home, queue);
         let nodes = cluster.agreement.nodes();
         let mut why = None;
         let decide = |topology: &Topology| {
@@ -115,6 +117,17 @@ impl Broker {
         let agreed = self.agree_on_change(cluster, (&home, ConnectionId::default()), decide);
         agreed.map_err(|_| NotMoved::Busy)?;
         why.map_or(Ok(()), Err)
+    }
+
+    /// Waits until the queue is where it is to be, or for as long as clients wait for anything.
+    fn await_rest(&self, home: &VirtualHost, queue: &QueueName) {
+        let is_moving = || {
+            let topology = home.topology();
+            topology.queue_named(queue).is_some_and(|queue| queue.placement.moving)
+        };
+        if let Some(fellowship) = &self.fellowship {
+            fellowship.fellows().wait(&mut || !is_moving());
+        }
     }
 }
 

@@ -84,11 +84,7 @@ fn put_content(out: &mut Vec<u8>, content: &Content) {
         }
         Content::Settle { positions, outcome } => {
             out.push(SETTLE);
-            out.push(match outcome {
-                Outcome::Acknowledge => 0,
-                Outcome::Requeue => 1,
-                Outcome::Reject => 2,
-            });
+            out.push(outcome_octet(*outcome));
             put_list(out, positions, put_range);
         }
         Content::Replenish { consumer, octets } => {
@@ -129,6 +125,14 @@ fn put_content(out: &mut Vec<u8>, content: &Content) {
             put_varint(out, *number);
             put_answer(out, answer);
         }
+    }
+}
+
+fn outcome_octet(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Acknowledge => 0,
+        Outcome::Requeue => 1,
+        Outcome::Reject => 2,
     }
 }
 

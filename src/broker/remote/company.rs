@@ -126,7 +126,7 @@ impl Fellowship {
     }
 
     /// The way to the other nodes.
-    pub(super) fn fellows(&self) -> &dyn Fellows {
+    pub(in crate::broker) fn fellows(&self) -> &dyn Fellows {
         &*self.fellows
     }
 

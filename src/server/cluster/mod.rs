@@ -24,7 +24,7 @@ mod vitals;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, atomic::AtomicU64, mpsc},
     thread,
     time::Duration,
 };
@@ -95,6 +95,8 @@ pub(super) struct Fellow {
     settling: Settling,
     peers: Peers,
     driver: Option<thread::JoinHandle<()>>,
+    /// Queues are moved while it is there.
+    _mover: mpsc::Sender<()>,
 }
 
 /// While nothing is decided, the reason is logged so often.
@@ -193,6 +195,7 @@ impl Newcomer {
             journal: Arc::clone(journal),
             clock,
             presence: Mutex::default(),
+            beats: AtomicU64::new(0),
         };
         let peers = Peers::start(
             peers::Settings {
@@ -213,7 +216,7 @@ impl Newcomer {
         );
         switchboard.join(peers.clone(), Arc::clone(broker));
         start_clerk(jobs, broker)?;
-        reconcile::watch(broker).map_err(cannot_start)?;
+        let mover = reconcile::watch(broker).map_err(cannot_start)?;
         let own = (Arc::clone(broker), Arc::clone(journal), Arc::clone(&switchboard));
         let driver = Driver::new((host, book, last_applied), own.0, own.1, own.2, clock, orders);
         let named = thread::Builder::new().name("leveret-cluster".to_owned());
@@ -222,7 +225,7 @@ impl Newcomer {
         let driver = Some(driver);
         let settling =
             Settling { switchboard: Arc::clone(&switchboard), broker, me, identity, expected };
-        Ok(Fellow { switchboard, settling, peers, driver })
+        Ok(Fellow { switchboard, settling, peers, driver, _mover: mover })
     }
 }
 
