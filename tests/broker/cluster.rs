@@ -2,6 +2,7 @@
 //! what they had.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::disallowed_methods, reason = "patience with real nodes ends in real time")]
 
 use std::{
     env, fs,
