@@ -1,6 +1,7 @@
 //! Three nodes as an operator meets them: who has which queue, and how that is changed.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::disallowed_methods, reason = "patience with real brokers ends in real time")]
 
 use std::{
     fmt::Write,

@@ -1,6 +1,7 @@
 //! Brokers that agree, several in one process.
 
 mod members;
+mod moves;
 mod octets;
 mod random;
 mod rules;

@@ -138,7 +138,17 @@ impl Remote {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Parcel, *};
+
+    #[test]
+    fn what_is_said_of_leaders_comes_back_as_it_was() {
+        for content in [Content::WhoLeads, Content::HandOver(NodeNumber(u32::MAX))] {
+            let octets = Parcel { queue: QueueId(7), term: 9, content }.octets();
+            let read = Parcel::read(&octets.clone().into()).expect("a parcel");
+            assert_eq!(read.octets(), octets);
+            assert!(Parcel::read(&octets[..octets.len() - 1].to_vec().into()).is_none());
+        }
+    }
 
     #[test]
     fn leaders_are_spread_over_those_that_could_lead() {
