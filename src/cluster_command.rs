@@ -236,8 +236,8 @@ fn introduction(layout: &Layout, flock: &Flock<'_>, restart: bool) -> String {
     let spare = (count - 1) / 2;
     let _a_string_takes_everything = writeln!(
         text,
-        "\n{count} node(s) are one broker, user guest, password guest. Mirrored queues (x-queue-type \
-         = quorum,\nor a policy with ha-mode) go on while {} of them live.",
+        "\n{count} node(s) are one broker, user guest, password guest. Mirrored queues \
+         (x-queue-type\n= quorum, or a policy with ha-mode) go on while {} of them live.",
         count - spare
     );
     if count.is_multiple_of(2) {
