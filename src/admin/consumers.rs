@@ -59,10 +59,9 @@ impl Peers {
         let Some(connection) = self.0.get(&id) else {
             // It may be another node's, which alone knows more.
             let node = call.broker().name_of_node(id.node());
-            return node.map_or_else(
-                || json!({}),
-                |node| json!({ "name": format!("{node} ({number})"), "number": number.0, "node": node }),
-            );
+            let Some(node) = node else { return json!({}) };
+            let name = format!("{node} ({number})");
+            return json!({ "name": name, "number": number.0, "node": node });
         };
         let name = connections::name(connection);
         json!({

@@ -34,6 +34,7 @@ mod nodes;
 mod overview;
 mod parameters;
 mod permissions;
+mod placement;
 mod policies;
 mod properties;
 mod queues;
@@ -45,7 +46,8 @@ pub use self::{
     definitions::{BadDefinitions, load},
     dispatch::router,
     node::{
-        CertificateFile, Connection, Durable, Listening, Names, Node, PeerName, Readings, Security,
+        CertificateFile, Connection, Durable, Fellow, Listening, Names, Node, NotForgotten,
+        PeerName, Readings, Security, Vitals,
     },
     service::{Door, Peer, Service},
 };

@@ -74,8 +74,71 @@ pub trait Node: fmt::Debug + Send + Sync + 'static {
     /// The certificates of its listeners that speak TLS.
     fn certificates(&self) -> Vec<CertificateFile>;
 
+    /// The other nodes of its cluster, by name; none when it is by itself.
+    fn fellows(&self) -> Vec<Fellow>;
+
+    /// Takes another node out of the cluster for good. May block its thread.
+    ///
+    /// # Errors
+    /// As [`NotForgotten`] tells; always without a cluster.
+    fn forget_node(&self, name: &str) -> Result<(), NotForgotten>;
+
+    /// What it tells other nodes of itself.
+    fn vitals(&self) -> Vitals {
+        let Names { product, version, .. } = self.names();
+        Vitals {
+            product: product.clone(),
+            version: version.clone(),
+            uptime: self.uptime(),
+            process: std::process::id(),
+            sockets: self.broker().connections().len() as u64,
+            readings: self.readings(),
+            listeners: self.listeners(),
+            is_in_maintenance: self.is_in_maintenance(),
+        }
+    }
+
+    /// Puts it into maintenance: clients must leave and cannot come, and other nodes lead what it
+    /// leads. Or puts it back into service.
+    fn set_maintenance(&self, maintenance: bool);
+
+    fn is_in_maintenance(&self) -> bool;
+
     /// Asks it to stop; it does after the answer.
     fn stop(&self);
+}
+
+/// Another node of the cluster.
+#[derive(Clone, Debug)]
+pub struct Fellow {
+    pub name: String,
+    pub is_running: bool,
+    /// Absent: it has not said anything yet, or does not run.
+    pub vitals: Option<Vitals>,
+}
+
+/// What a node tells other nodes of itself.
+#[derive(Clone, Debug)]
+pub struct Vitals {
+    pub product: String,
+    /// The version of RabbitMQ that it behaves as.
+    pub version: String,
+    pub uptime: Duration,
+    /// The number of its process.
+    pub process: u32,
+    /// Connections of clients.
+    pub sockets: u64,
+    pub readings: Readings,
+    pub listeners: Vec<Listening>,
+    pub is_in_maintenance: bool,
+}
+
+/// Why a node stays in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotForgotten {
+    Unknown,
+    Running,
+    NoQuorum,
 }
 
 /// How a node presents itself.

@@ -1,11 +1,13 @@
 //! The node: what it measures of itself, and what it is asked to do.
 
+use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
     answer::{Failure, Reply},
     authentication::{self, Barred, Credentials},
     call::Call,
+    node::{Fellow, NotForgotten, Vitals},
     operator::{Operator, Role},
     overview,
     routes::{Route, delete, get, post, put},
@@ -25,7 +27,6 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     Route::new("reset", &[delete(Role::Administrator, reset)]),
     Route::new("reset/:node", &[delete(Role::Administrator, reset)]),
-    Route::new("rebalance/queues", &[post(Role::Administrator, reset)]),
     Route::new("leveret/authenticate", &[post(Role::Administrator, authenticate)]),
     Route::new("leveret/status", &[get(Role::Monitor, status)]),
     Route::new(
@@ -33,15 +34,25 @@ pub(super) const ROUTES: &[Route] = &[
         &[put(Role::Administrator, set_memory_watermark)],
     ),
     Route::new("leveret/disk_free_limit", &[put(Role::Administrator, set_disk_free_limit)]),
+    Route::new("leveret/nodes/:node", &[delete(Role::Administrator, forget)]),
     Route::new("leveret/stop", &[post(Role::Administrator, stop)]),
 ];
 
 fn list(call: &Call) -> Result<Reply, Failure> {
-    Ok(Reply::list(vec![node(call)]))
+    let fellows = call.node.fellows();
+    let mut nodes: Vec<_> = fellows.iter().map(|other| fellow(call, other)).collect();
+    nodes.push(node(call));
+    nodes.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
+    Ok(Reply::list(nodes))
 }
 
 fn show(call: &Call) -> Result<Reply, Failure> {
-    named(call).map(|()| Reply::one(node(call)))
+    if named(call).is_ok() {
+        return Ok(Reply::one(node(call)));
+    }
+    let fellows = call.node.fellows();
+    let found = fellows.iter().find(|other| call.part("node") == other.name.as_bytes());
+    found.map(|other| Reply::one(fellow(call, other))).ok_or_else(Failure::not_there)
 }
 
 /// The node of the path must be this one.
@@ -51,19 +62,47 @@ fn named(call: &Call) -> Result<(), Failure> {
 }
 
 fn node(call: &Call) -> Value {
-    let readings = call.node.readings();
     let names = call.node.names();
+    let mut object = running(&names.node, &call.node.vitals());
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let connections = call.broker().connections().len();
-    let uptime = u64::try_from(call.node.uptime().as_millis()).unwrap_or(u64::MAX);
+    object["processors"] = processors.into();
+    object["exchange_types"] = overview::exchange_types();
+    object["auth_mechanisms"] = auth_mechanisms(call);
+    object["contexts"] = overview::contexts(&names.node, &call.node.listeners());
+    object["db_dir"] = names.data_dir.as_deref().unwrap_or_default().into();
+    object
+}
+
+/// Another node: what it has said of itself, and little when it does not run (RabbitMQ 3.10).
+fn fellow(call: &Call, fellow: &Fellow) -> Value {
+    let Fellow { name, is_running, vitals } = fellow;
+    let Some(vitals) = vitals else {
+        return json!({
+            "name": name,
+            "type": "disc",
+            "running": is_running,
+            "being_drained": false,
+            "cluster_links": [],
+            "partitions": [],
+        });
+    };
+    let mut object = running(name, vitals);
+    object["exchange_types"] = overview::exchange_types();
+    object["auth_mechanisms"] = auth_mechanisms(call);
+    object["contexts"] = overview::contexts(name, &vitals.listeners);
+    object
+}
+
+fn running(name: &str, vitals: &Vitals) -> Value {
+    let Vitals { version, uptime, process, sockets, readings, .. } = vitals;
+    let uptime = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
     json!({
-        "name": names.node,
+        "name": name,
         "type": "disc",
         "running": true,
-        "being_drained": false,
-        "os_pid": std::process::id().to_string(),
+        "being_drained": vitals.is_in_maintenance,
+        "os_pid": process.to_string(),
         "uptime": uptime,
-        "processors": processors,
         "run_queue": 0,
         "rates_mode": "none",
         "net_ticktime": 60,
@@ -79,20 +118,37 @@ fn node(call: &Call) -> Value {
         "fd_total": readings.files_limit.unwrap_or(0),
         "fd_used": readings.files_open.unwrap_or(0),
         "sockets_total": readings.files_limit.unwrap_or(0),
-        "sockets_used": connections,
+        "sockets_used": sockets,
         "proc_total": 0,
         "proc_used": 0,
-        "exchange_types": overview::exchange_types(),
-        "auth_mechanisms": auth_mechanisms(call),
         "applications": [],
-        "contexts": overview::contexts(call),
         "log_files": ["<stderr>"],
         "config_files": [],
         "enabled_plugins": [],
-        "db_dir": names.data_dir.as_deref().unwrap_or_default(),
-        "rabbitmq_version": names.version,
+        "rabbitmq_version": version,
         "erlang_version": overview::NO_ERLANG,
     })
+}
+
+/// What `rabbitmqctl forget_cluster_node` asks for.
+fn forget(call: &Call) -> Result<Reply, Failure> {
+    let name = String::from_utf8_lossy(call.part("node")).into_owned();
+    tracing::info!("operator '{}' has node '{name}' forgotten", call.operator.name());
+    match call.node.forget_node(&name) {
+        Ok(()) => Ok(done()),
+        Err(NotForgotten::Unknown) => {
+            Err(Failure::missing("The node selected is not in the cluster."))
+        }
+        Err(NotForgotten::Running) => Err(Failure::bad_request(format!(
+            "RabbitMQ on node {name} must be stopped with 'rabbitmqctl -n {name} stop_app' before \
+             it can be removed"
+        ))),
+        Err(NotForgotten::NoQuorum) => Err(Failure::named(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_quorum",
+            "no majority of the cluster has agreed in time",
+        )),
+    }
 }
 
 fn auth_mechanisms(call: &Call) -> Value {
@@ -171,7 +227,7 @@ fn forget_attempts(call: &Call) -> Result<Reply, Failure> {
     Ok(done())
 }
 
-/// There are no statistics to forget, and no other node that queues could move to.
+/// There are no statistics to forget.
 fn reset(_: &Call) -> Result<Reply, Failure> {
     Ok(done())
 }

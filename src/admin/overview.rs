@@ -6,6 +6,7 @@ use super::{
     answer::{Failure, Reply},
     basics,
     call::Call,
+    node::Listening,
     operator::Role,
     routes::{Route, get},
 };
@@ -48,7 +49,7 @@ fn overview(call: &Call) -> Result<Reply, Failure> {
         object["node"] = names.node.as_str().into();
         if has_figures {
             object["listeners"] = listeners(call);
-            object["contexts"] = contexts(call);
+            object["contexts"] = all_contexts(call);
         }
     }
     Ok(Reply::one(object))
@@ -108,26 +109,50 @@ pub(super) fn exchange_types() -> Value {
     ExchangeKind::all().map(kind).collect()
 }
 
+/// Of all nodes that run.
 pub(super) fn listeners(call: &Call) -> Value {
-    let listener = |each: super::Listening| {
-        json!({
-            "node": call.node.names().node,
-            "protocol": each.protocol,
-            "ip_address": each.address.ip().to_string(),
-            "port": each.address.port(),
-            "socket_opts": { "nodelay": true },
-        })
-    };
-    call.node.listeners().into_iter().map(listener).collect()
+    let nodes = listening(call).into_iter();
+    let all = nodes.flat_map(|(name, listeners)| {
+        let listener = move |each: Listening| {
+            json!({
+                "node": name,
+                "protocol": each.protocol,
+                "ip_address": each.address.ip().to_string(),
+                "port": each.address.port(),
+                "socket_opts": { "nodelay": true },
+            })
+        };
+        listeners.into_iter().map(listener)
+    });
+    all.collect()
 }
 
-/// What serves HTTP; the port is a text here (RabbitMQ 3.10).
-pub(super) fn contexts(call: &Call) -> Value {
-    let of_http = call.node.listeners().into_iter().filter(|each| each.protocol == "http");
-    let context = |each: super::Listening| {
+/// Where the nodes listen, this one and the others that run, by name.
+fn listening(call: &Call) -> Vec<(String, Vec<Listening>)> {
+    let others = call.node.fellows().into_iter();
+    let others = others.filter_map(|other| Some((other.name, other.vitals?.listeners)));
+    let mut nodes: Vec<_> = others.collect();
+    nodes.push((call.node.names().node.clone(), call.node.listeners()));
+    nodes.sort_by(|one, other| one.0.cmp(&other.0));
+    nodes
+}
+
+fn all_contexts(call: &Call) -> Value {
+    let nodes = listening(call).into_iter();
+    let contexts = nodes.flat_map(|(name, listeners)| match contexts(&name, &listeners) {
+        Value::Array(contexts) => contexts,
+        _ => Vec::new(),
+    });
+    contexts.collect()
+}
+
+/// What serves HTTP on a node; the port is a text here (RabbitMQ 3.10).
+pub(super) fn contexts(node: &str, listeners: &[Listening]) -> Value {
+    let of_http = listeners.iter().filter(|each| each.protocol == "http");
+    let context = |each: &Listening| {
         json!({
             "ssl_opts": [],
-            "node": call.node.names().node,
+            "node": node,
             "description": "RabbitMQ Management",
             "path": "/",
             "cowboy_opts": "",

@@ -182,8 +182,8 @@ fn to_json(call: &Call, home: &VirtualHostName, view: &QueueView) -> Value {
 /// The node that leads the queue, or that would if it were there.
 fn node_of(call: &Call, view: &QueueView) -> String {
     let elsewhere = view.whereabouts.as_ref();
-    let node = elsewhere.and_then(|it| it.leader.as_ref().or(it.members.first()));
-    node.unwrap_or(&call.node.names().node).clone()
+    let node = elsewhere.and_then(|it| it.leader.as_ref().or_else(|| it.members.first()));
+    node.unwrap_or_else(|| &call.node.names().node).clone()
 }
 
 /// Which nodes have a copy. Every mirror has what was confirmed: those that are there are in step.

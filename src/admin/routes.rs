@@ -8,7 +8,8 @@ use super::{
     call::Call,
     connections, consumers, definitions, exchanges, health, limits, nodes,
     operator::Role,
-    overview, parameters, permissions, policies, queues, topic_permissions, users, virtual_hosts,
+    overview, parameters, permissions, placement, policies, queues, topic_permissions, users,
+    virtual_hosts,
 };
 
 /// Every route there is; each resource adds its own.
@@ -22,6 +23,7 @@ const TABLE: &[&[Route]] = &[
     health::ROUTES,
     limits::ROUTES,
     nodes::ROUTES,
+    placement::ROUTES,
     overview::ROUTES,
     parameters::ROUTES,
     permissions::ROUTES,

@@ -45,7 +45,7 @@ use dashmap::DashMap;
 pub use self::{
     access::{Authority, Directory, Hashing, PasswordHash, Permission, TopicPermission, User},
     administration::{ConnectionView, Missing, PermissionView, TopicPermissionView, Totals},
-    agreement::{NotAdmitted, Unreadable},
+    agreement::{NotAdmitted, NotMoved, Unreadable},
     client::{Client, DeclaredQueue, Purpose, TakenMessage},
     facts::BadFact,
     origins::Origins,

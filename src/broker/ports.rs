@@ -124,6 +124,12 @@ pub trait Fellows: Debug + Send + Sync {
     /// The group is gone with its queue.
     fn drop_group(&self, group: QueueId);
 
+    /// Another member should lead a group that is led here.
+    fn transfer(&self, group: QueueId, to: NodeNumber);
+
+    /// Whether other nodes are to lead all that is led here, as far as they are there, from now on.
+    fn step_aside(&self, aside: bool);
+
     /// The leader of a group here has something that its group must agree on; soon if it can wait.
     fn has_work(&self, group: QueueId, can_wait: bool);
 

@@ -196,6 +196,13 @@ fn check_alarms(call: &Call<'_>, broker: &mut Broker, which: Which) -> Result<Ou
 
 /// What the broker listens on, as `{node, protocol, interface, port, purpose}`.
 pub(super) fn listeners(overview: &Value) -> Vec<Value> {
+    let mut all = listeners_of_all(overview);
+    all.retain(|listener| listener["node"] == overview["node"]);
+    all
+}
+
+/// The same for all nodes of the cluster.
+pub(super) fn listeners_of_all(overview: &Value) -> Vec<Value> {
     let listener = |listener: &Value| {
         let address = listener["ip_address"].as_str().unwrap_or_default();
         let interface =

@@ -77,7 +77,7 @@ impl Tool {
     #[must_use]
     pub fn named(file_name: &str) -> Option<Self> {
         match file_name {
-            "rabbitmqctl" => Some(Self::Control),
+            "rabbitmqctl" | "rabbitmq-queues" | "rabbitmq-upgrade" => Some(Self::Control),
             "rabbitmq-diagnostics" => Some(Self::Diagnostics),
             _ => None,
         }

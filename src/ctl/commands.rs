@@ -3,11 +3,11 @@
 use crate::config::Config;
 
 use super::{
-    checks,
+    checks, cluster,
     command::{Command, Needs, Scope, Section, Tool},
     connections, definitions, limits, listing, node,
     outcome::Outcome,
-    parameters, permissions, policies, queues, settings, status, users, vhosts,
+    parameters, permissions, policies, queues, replicas, settings, status, users, vhosts,
 };
 
 const FAMILIES: &[&[Command]] = &[
@@ -20,11 +20,13 @@ const FAMILIES: &[&[Command]] = &[
     parameters::COMMANDS,
     listing::COMMANDS,
     queues::COMMANDS,
+    replicas::COMMANDS,
     connections::COMMANDS,
     definitions::COMMANDS,
     settings::COMMANDS,
     status::COMMANDS,
     checks::COMMANDS,
+    cluster::COMMANDS,
     node::COMMANDS,
 ];
 
@@ -73,12 +75,11 @@ pub(super) fn available(tool: Tool) -> impl Iterator<Item = &'static Command> {
 /// Commands of RabbitMQ that are no commands here, and why.
 const WITHOUT: &[(&str, &[&str])] = &[
     (
-        "A Leveret node has no cluster to join or to leave.",
+        "A Leveret node joins the cluster that its configuration lists when it starts.",
         &[
             "await_online_nodes",
             "change_cluster_node_type",
             "force_boot",
-            "forget_cluster_node",
             "join_cluster",
             "rename_cluster_node",
             "update_cluster_nodes",

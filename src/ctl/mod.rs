@@ -22,6 +22,7 @@
 
 mod broker;
 mod checks;
+mod cluster;
 mod command;
 mod commands;
 mod connections;
@@ -38,6 +39,7 @@ mod permissions;
 mod place;
 mod policies;
 mod queues;
+mod replicas;
 mod settings;
 mod status;
 mod term;

@@ -1,6 +1,6 @@
-//! `status` and `cluster_status`: what a node says of itself, for people and in JSON.
+//! `status`: what a node says of itself, for people and in JSON.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     broker::Broker,
@@ -11,36 +11,24 @@ use super::{
     place::path,
 };
 
-pub(super) const COMMANDS: &[Command] = &[
-    Command::new(
-        "cluster_status",
-        Section::Cluster,
-        ("", "Shows the nodes of the cluster"),
-        (0, 0),
-        |call| vec![format!("Cluster status of node {} ...", call.node)],
-        cluster_status,
-    )
-    .timed()
-    .scoped(Scope::Both),
-    Command::new(
-        "status",
-        Section::Monitoring,
-        ("[--unit <unit>]", "Shows how the broker is"),
-        (0, 0),
-        |call| vec![format!("Status of node {} ...", call.node)],
-        status,
-    )
-    .timed()
-    .scoped(Scope::Both)
-    .with(&[Switch::new("unit", Takes::Text)])
-    .checked(|call| match Unit::of(call) {
-        Some(_) => Ok(()),
-        None => Err(Fault::Other(format!(
-            "unit '{}' is not supported. Please use one of: bytes, mb, gb",
-            call.line.text("unit").unwrap_or_default()
-        ))),
-    }),
-];
+pub(super) const COMMANDS: &[Command] = &[Command::new(
+    "status",
+    Section::Monitoring,
+    ("[--unit <unit>]", "Shows how the broker is"),
+    (0, 0),
+    |call| vec![format!("Status of node {} ...", call.node)],
+    status,
+)
+.timed()
+.scoped(Scope::Both)
+.with(&[Switch::new("unit", Takes::Text)])
+.checked(|call| match Unit::of(call) {
+    Some(_) => Ok(()),
+    None => Err(Fault::Other(format!(
+        "unit '{}' is not supported. Please use one of: bytes, mb, gb",
+        call.line.text("unit").unwrap_or_default()
+    ))),
+})];
 
 /// How sizes are shown: the name of a unit, as it was given, and its octets.
 #[derive(Clone, Copy)]
@@ -287,7 +275,7 @@ fn starred(names: &Value) -> Vec<String> {
     names.filter_map(Value::as_str).map(|name| format!(" * {name}")).collect()
 }
 
-fn or_none(lines: Vec<String>) -> Vec<String> {
+pub(super) fn or_none(lines: Vec<String>) -> Vec<String> {
     if lines.is_empty() { vec!["(none)".to_owned()] } else { lines }
 }
 
@@ -298,7 +286,7 @@ pub(super) fn listener_line(listener: &Value) -> String {
     format!("Interface: {interface}, port: {port}, protocol: {protocol}, purpose: {purpose}")
 }
 
-fn sections_text(sections: &[(&str, Vec<String>)]) -> String {
+pub(super) fn sections_text(sections: &[(&str, Vec<String>)]) -> String {
     let section = |(title, lines): &(&str, Vec<String>)| {
         let lines: String = lines.iter().map(|line| format!("\n{line}")).collect();
         format!("\u{1b}[1m{title}\u{1b}[0m\n{lines}")
@@ -313,53 +301,4 @@ fn status(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failure> {
     }
     let unit = Unit::of(call).unwrap_or(Unit { name: "gb", octets: 1e9 });
     Ok(Outcome::text(report.text(call.node, unit)))
-}
-
-fn cluster_status(call: &Call<'_>, broker: &mut Broker) -> Result<Outcome, Failure> {
-    let overview = broker.get("/api/overview")?.accepted()?.json();
-    let alarms = alarms(broker, "alarms")?;
-    let flags = broker.get("/api/feature-flags")?;
-    let flags = if flags.status.is_success() { flags.list()? } else { Vec::new() };
-    let (node, listeners) = (call.node, listeners(&overview));
-    let text = |key: &str| overview[key].as_str().unwrap_or_default().to_owned();
-    let (product, version) = (text("product_name"), text("rabbitmq_version"));
-    if call.wants_json() {
-        let one = |value: Value| Value::Object(Map::from_iter([(node.to_owned(), value)]));
-        return Ok(Outcome::Object(json!({
-            "alarms": alarms,
-            "cluster_name": overview["cluster_name"],
-            "disk_nodes": [node],
-            "feature_flags": flags,
-            "listeners": one(Value::from(listeners)),
-            "maintenance_status": one(Value::from("not under maintenance")),
-            "partitions": {},
-            "ram_nodes": [],
-            "running_nodes": [node],
-            "versions": one(json!({
-                "rabbitmq_name": product,
-                "rabbitmq_version": version,
-                "erlang_version": overview["erlang_version"],
-            })),
-        })));
-    }
-    let line = |listener: &Value| {
-        let line = listener_line(listener);
-        format!("Node: {node}, i{}", line.trim_start_matches('I'))
-    };
-    let flag = |flag: &Value| {
-        let text = |key: &str| flag[key].as_str().unwrap_or_default();
-        format!("Flag: {}, state: {}", text("name"), text("state"))
-    };
-    let versions = format!("{node}: {product} {version} on Erlang {}", text("erlang_version"));
-    Ok(Outcome::text(sections_text(&[
-        ("Basics", vec![format!("Cluster name: {}", text("cluster_name"))]),
-        ("Disk Nodes", vec![node.to_owned()]),
-        ("Running Nodes", vec![node.to_owned()]),
-        ("Versions", vec![versions]),
-        ("Maintenance status", vec![format!("Node: {node}, status: not under maintenance")]),
-        ("Alarms", or_none(alarm_lines(&alarms))),
-        ("Network Partitions", vec!["(none)".to_owned()]),
-        ("Listeners", or_none(listeners.iter().map(line).collect())),
-        ("Feature flags", or_none(flags.iter().map(flag).collect())),
-    ])))
 }

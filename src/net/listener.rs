@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -46,6 +46,8 @@ pub struct Clients {
     /// Who has not come in by then stays out.
     closing: CancellationToken,
     cut: CancellationToken,
+    /// Nobody is taken in.
+    suspended: AtomicBool,
 }
 
 impl Clients {
@@ -58,6 +60,7 @@ impl Clients {
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
+            suspended: AtomicBool::new(false),
         }
     }
 
@@ -71,6 +74,20 @@ impl Clients {
     /// hands is dropped.
     pub fn close_all(&self, explanation: &str) {
         self.closing.cancel();
+        self.send_away(explanation);
+    }
+
+    /// Whether who comes from now on is turned away at once.
+    pub fn suspend(&self, suspended: bool) {
+        self.suspended.store(suspended, Ordering::Release);
+    }
+
+    pub fn are_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
+    }
+
+    /// Asks every client that is there to leave, as [`Self::close_all`]; others may come.
+    pub fn send_away(&self, explanation: &str) {
         for entry in &self.outboxes {
             entry.value().extend([Event::Close(explanation.to_owned())]);
         }
@@ -233,6 +250,8 @@ impl Listener {
     ) {
         while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
             match accepted {
+                // Who is turned away sees the connection end.
+                Ok(_) if clients.are_suspended() => {}
                 Ok((stream, remote)) => {
                     clients.serve(stream, remote, (&reception, self.tls.as_ref()));
                 }

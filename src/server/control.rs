@@ -21,6 +21,7 @@ use super::{
     Alarms, StartError,
     alarms::Gauges,
     attempts::{Attempts, Protocol, Tally},
+    cluster::Insight,
     connections::Connections,
     entropy,
     journal::StoreJournal,
@@ -28,14 +29,14 @@ use super::{
 };
 use crate::{
     admin::{
-        self, BadDefinitions, CertificateFile, Connection, Durable, Listening, Names, Node,
-        PeerName, Readings, Security,
+        self, BadDefinitions, CertificateFile, Connection, Durable, Fellow, Listening, Names, Node,
+        NotForgotten, PeerName, Readings, Security,
     },
     broker::{Broker, Client, ConnectionView, Outbox},
     config::{Config, Limit},
     model::{ConnectionId, ConsumerId, Decided, Delivery, LogPosition, Moment, Refusal},
     net::{
-        Clock,
+        Clients, Clock,
         tls::{Ends, Secured, Tls},
     },
     session,
@@ -44,6 +45,7 @@ use crate::{
 /// The node, as the control plane sees it.
 pub(super) struct Control {
     broker: Arc<Broker>,
+    clients: Arc<Clients>,
     journal: Option<Arc<StoreJournal>>,
     clock: Clock,
     started: Moment,
@@ -54,6 +56,8 @@ pub(super) struct Control {
     tls: Option<Arc<Tls>>,
     connections: Arc<Connections>,
     attempts: Arc<Attempts>,
+    /// Absent: the node is by itself.
+    insight: Option<Insight>,
     watermark: Mutex<Limit>,
     next_client: AtomicU64,
     asked_to_stop: CancellationToken,
@@ -69,6 +73,7 @@ impl Control {
         journal: Option<Arc<StoreJournal>>,
         clock: Clock,
         (alarms, gauges): (Arc<Alarms>, Arc<dyn Gauges>),
+        clients: &Arc<Clients>,
     ) -> Self {
         let names = Names {
             node: config.node_name.clone(),
@@ -80,6 +85,7 @@ impl Control {
         };
         Self {
             broker: Arc::clone(broker),
+            clients: Arc::clone(clients),
             journal,
             clock,
             started: clock.now(),
@@ -90,6 +96,7 @@ impl Control {
             tls: None,
             connections: Arc::default(),
             attempts: Arc::default(),
+            insight: None,
             watermark: Mutex::new(config.memory_watermark),
             next_client: AtomicU64::new(FIRST_CLIENT + broker.node().base()),
             asked_to_stop: CancellationToken::new(),
@@ -116,6 +123,12 @@ impl Control {
     ) -> Self {
         self.connections = Arc::clone(connections);
         self.attempts = Arc::clone(attempts);
+        self
+    }
+
+    /// The same, which knows the other nodes of its cluster.
+    pub(super) fn within(mut self, insight: Option<Insight>) -> Self {
+        self.insight = insight;
         self
     }
 
@@ -272,6 +285,31 @@ impl Node for Control {
             CertificateFile { setting, path, ends }
         };
         ends.map(file).collect()
+    }
+
+    fn fellows(&self) -> Vec<Fellow> {
+        self.insight.as_ref().map(Insight::fellows).unwrap_or_default()
+    }
+
+    fn forget_node(&self, name: &str) -> Result<(), NotForgotten> {
+        match &self.insight {
+            Some(insight) => insight.forget(name),
+            None if name == self.names.node => Err(NotForgotten::Running),
+            None => Err(NotForgotten::Unknown),
+        }
+    }
+
+    fn set_maintenance(&self, maintenance: bool) {
+        tracing::info!("maintenance mode: {maintenance}");
+        self.clients.suspend(maintenance);
+        self.broker.step_aside(maintenance);
+        if maintenance {
+            self.clients.send_away("Node was put into maintenance mode");
+        }
+    }
+
+    fn is_in_maintenance(&self) -> bool {
+        self.clients.are_suspended()
     }
 
     fn stop(&self) {

@@ -40,6 +40,16 @@ impl Listeners {
         Ok((Self { plain, secured, tls }, sockets))
     }
 
+    /// Takes the same addresses again, after their sockets were closed.
+    pub(super) async fn bind_again(&self) -> Result<Vec<Listener>, StartError> {
+        let (mut sockets, _) = bind(&self.plain).await?;
+        let (others, _) = bind(&self.secured).await?;
+        if let Some(tls) = &self.tls {
+            sockets.extend(others.into_iter().map(|socket| socket.with_tls(Arc::clone(tls))));
+        }
+        Ok(sockets)
+    }
+
     /// Reads the files of TLS again when they change.
     pub(super) fn watch(&self, tasks: &TaskTracker, stop: &CancellationToken) {
         let Some(tls) = self.tls.clone() else { return };

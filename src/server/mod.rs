@@ -10,6 +10,7 @@ mod entropy;
 mod establish;
 mod journal;
 mod listeners;
+mod minority;
 mod ports;
 mod promises;
 mod recovery;
@@ -34,12 +35,13 @@ use self::{
     alarms::{Gauges, Machine},
     attempts::Attempts,
     backend::Desk,
-    cluster::Fellow,
+    cluster::{Fellow, Insight},
     connections::Connections,
     control::{Control, Doors},
     establish::Opened,
     journal::StoreJournal,
     listeners::Listeners,
+    minority::Entrance,
     ports::ConnectionOutbox,
     promises::Promises,
     storage::Storage,
@@ -49,7 +51,7 @@ pub(crate) use self::{backend::BrokerBackend, establish::make_broker};
 use crate::{
     admin::BadDefinitions,
     broker::{BadFact, BadPattern, Broker, Client},
-    config::{AuthMechanism, Config},
+    config::{AuthMechanism, Config, PartitionHandling},
     model::{ConnectionId, Moment, NameTooLong},
     net::{
         Clients, Clock, Conversation, Outbox, Peer, Reception,
@@ -118,7 +120,7 @@ pub enum StartError {
 
 /// A running broker. Dropping it stops it at once; [`Server::stop`] lets the clients know.
 pub struct Server {
-    listeners: Listeners,
+    listeners: Arc<Listeners>,
     management: Vec<SocketAddr>,
     control: Arc<Control>,
     clients: Arc<Clients>,
@@ -152,7 +154,7 @@ impl Server {
         let Opened { broker, journal, newcomer } = opened;
         clients.number_above(broker.node().base());
         let instruments = (Arc::clone(&alarms), Arc::clone(&gauges));
-        let control = Control::new(config, &broker, journal.clone(), clock, instruments);
+        let control = Control::new(config, &broker, journal.clone(), clock, instruments, &clients);
         if newcomer.is_none() {
             control.load_definitions(config)?;
         }
@@ -183,14 +185,26 @@ impl Server {
             attempts: Arc::default(),
             connections: Arc::default(),
         });
-        let control = control.listening(&listeners, &management);
+        let insight = fellow.as_ref().map(Fellow::insight);
+        let control = control.listening(&listeners, &management).within(insight);
         let control = Arc::new(control.watching(&reception.connections, &reception.attempts));
-        alarms::watch(&alarms, config, &gauges, (&tasks, &stop));
-        for socket in sockets {
-            let (reception, clients) = (Arc::clone(&reception), Arc::clone(&clients));
-            tasks.spawn(socket.run(reception, clients, stop.clone()));
+        if let Some(fellow) = &fellow {
+            fellow.tell_of(&control);
         }
+        alarms::watch(&alarms, config, &gauges, (&tasks, &stop));
         listeners.watch(&tasks, &stop);
+        let listeners = Arc::new(listeners);
+        let entrance = Entrance {
+            listeners: Arc::clone(&listeners),
+            reception,
+            clients: Arc::clone(&clients),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        let open = entrance.open(sockets);
+        if let Some(fellow) = &fellow {
+            keep_with_majority(config, fellow.insight(), entrance, open);
+        }
         for key in &config.without_effect {
             tracing::info!("`{key}` is understood, and changes nothing");
         }
@@ -320,6 +334,26 @@ impl FrontDesk {
                 Arc::new(Settings { cluster_name: name, ..(*self.settings).clone() })
             }
             Some(_) | None => Arc::clone(&self.settings),
+        }
+    }
+}
+
+/// Does what the configuration says of a node that is cut off.
+fn keep_with_majority(
+    config: &Config,
+    insight: Insight,
+    entrance: Entrance,
+    open: CancellationToken,
+) {
+    match config.cluster.partition_handling {
+        PartitionHandling::Ignore => {}
+        PartitionHandling::Autoheal => tracing::warn!(
+            "`cluster_partition_handling = autoheal` is as `ignore`: the parts of a cluster never \
+             decide apart, and there is nothing to heal"
+        ),
+        PartitionHandling::PauseMinority => {
+            let tasks = entrance.tasks.clone();
+            tasks.spawn(entrance.watch(insight, open));
         }
     }
 }

@@ -3,8 +3,10 @@
 
 #![expect(unreachable_pub, reason = "the modules of a test share what is `pub`")]
 
+mod cluster;
 mod hostile;
 mod management;
+mod placement;
 mod player;
 mod policies;
 mod process;

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! *Seen* is the index of the last change that the decision took into account. An entry is a fact
-//! that holds from now on (1, key, value), one that holds no longer (2, key), the end of a queue (3,
-//! varint number), or its new placement (4, varint number, placement); keys and values stand behind
-//! their lengths.
+//! that holds from now on (1, key, value), one that holds no longer (2, key), the end of a queue
+//! (3, varint number), or its new placement (4, varint number, placement); keys and values stand
+//! behind their lengths.
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ use std::{
 };
 
 pub(super) use self::command::Registration;
-pub use self::{command::Unreadable, membership::NotAdmitted};
+pub use self::{command::Unreadable, membership::NotAdmitted, moving::NotMoved};
 
 use super::{
     Broker,

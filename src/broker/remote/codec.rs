@@ -15,7 +15,7 @@ use crate::{
     },
     model::{
         ChannelCredit, ChannelNumber, ConnectionId, ConsumerId, ConsumerTag, Delivery, FieldTable,
-        Message, Outcome, Position, PositionRange, QueueId, ShortString,
+        Message, NodeNumber, Outcome, Position, PositionRange, QueueId, ShortString,
         compact::{Reader, put_octets, put_varint},
         octets::{Field, Writer},
     },
@@ -33,7 +33,8 @@ const RESEND: u8 = 9;
 const DELIVER: u8 = 10;
 const CANCELLED: u8 = 11;
 const ANSWER: u8 = 12;
-const SEEKS: u8 = 13;
+const HAND_OVER: u8 = 13;
+const WHO_LEADS: u8 = 14;
 
 /// The octets before a table that tell its length.
 const TABLE_LENGTH: usize = 4;
@@ -83,11 +84,7 @@ fn put_content(out: &mut Vec<u8>, content: &Content) {
         }
         Content::Settle { positions, outcome } => {
             out.push(SETTLE);
-            out.push(match outcome {
-                Outcome::Acknowledge => 0,
-                Outcome::Requeue => 1,
-                Outcome::Reject => 2,
-            });
+            out.push(outcome_octet(*outcome));
             put_list(out, positions, put_range);
         }
         Content::Replenish { consumer, octets } => {
@@ -100,7 +97,11 @@ fn put_content(out: &mut Vec<u8>, content: &Content) {
             put_varint(out, *number);
             put_question(out, question);
         }
-        Content::Seeks => out.push(SEEKS),
+        Content::HandOver(to) => {
+            out.push(HAND_OVER);
+            put_varint(out, to.0.into());
+        }
+        Content::WhoLeads => out.push(WHO_LEADS),
         Content::Leads => out.push(LEADS),
         Content::Decided { sender, below, refused } => {
             out.push(DECIDED);
@@ -124,6 +125,14 @@ fn put_content(out: &mut Vec<u8>, content: &Content) {
             put_varint(out, *number);
             put_answer(out, answer);
         }
+    }
+}
+
+fn outcome_octet(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Acknowledge => 0,
+        Outcome::Requeue => 1,
+        Outcome::Reject => 2,
     }
 }
 
@@ -304,7 +313,8 @@ impl Source<'_> {
             }
             REPLENISH => Content::Replenish { consumer: self.id()?, octets: self.number()? },
             ASK => Content::Ask { number: self.number()?, question: self.question()? },
-            SEEKS => Content::Seeks,
+            WHO_LEADS => Content::WhoLeads,
+            HAND_OVER => Content::HandOver(NodeNumber(u32::try_from(self.number()?).ok()?)),
             LEADS => Content::Leads,
             DECIDED => Content::Decided {
                 sender: self.number()?,

@@ -126,7 +126,7 @@ impl Fellowship {
     }
 
     /// The way to the other nodes.
-    pub(super) fn fellows(&self) -> &dyn Fellows {
+    pub(in crate::broker) fn fellows(&self) -> &dyn Fellows {
         &*self.fellows
     }
 
@@ -454,8 +454,7 @@ impl Broker {
         }
         let remote = Arc::new(remote);
         fellowship.queues.insert(record.id, Arc::clone(&remote));
-        let present = fellowship.present().clone();
-        self.with(now, |company| remote.seek_leader(&present, company));
+        self.look_for_leader(&remote, now);
     }
 
     /// A queue is deleted that is mirrored, or lives elsewhere, or is reached from elsewhere.

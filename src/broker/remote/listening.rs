@@ -22,16 +22,14 @@ impl Remote {
     ) -> Rest {
         let mut state = self.lock();
         match content {
-            Content::Seeks => {
-                self.show_leader(&mut state, from, company);
-                Rest::default()
-            }
             Content::Leads => self.follow(&mut state, from, term, company),
+            Content::WhoLeads => self.say_who_leads(&mut state, from, company),
             Content::Claims(claims) => self.take_claims(&mut state, (from, term), claims, company),
             Content::Publish(_)
             | Content::Detach(_)
             | Content::Settle { .. }
             | Content::Replenish { .. }
+            | Content::HandOver(_)
             | Content::Ask { .. } => self.serve(&mut state, (from, term), content, company),
             Content::Decided { .. }
             | Content::Resend { .. }
@@ -41,7 +39,7 @@ impl Remote {
         }
     }
 
-    /// Does what a client's node asks of the leader, or will once it leads.
+    /// Does what a client's node asks of the leader.
     pub(super) fn serve(
         &self,
         state: &mut State,
@@ -49,14 +47,10 @@ impl Remote {
         content: Content,
         company: Company<'_>,
     ) -> Rest {
-        let lead = match &mut state.leadership {
-            Leadership::Here(lead) if lead.term == term => lead,
-            Leadership::Gathering { term: own, early, .. } if *own == term => {
-                early.push((from, content));
-                return Rest::default();
-            }
-            _ => return Rest::default(),
-        };
+        let Leadership::Here(lead) = &mut state.leadership else { return Rest::default() };
+        if lead.term != term {
+            return Rest::default();
+        }
         let mut out = Consequences::default();
         let around = company.around;
         match content {
@@ -69,6 +63,7 @@ impl Remote {
                 let octets = usize::try_from(octets).unwrap_or(usize::MAX);
                 lead.command(Command::Replenish { consumer, octets }, around, &mut out);
             }
+            Content::HandOver(to) => company.fellows.transfer(self.record.id, to),
             Content::Ask { number, question } => {
                 let outbox = || self.way_to(from, term, company);
                 lead.answer((from, number), question, outbox, around, &mut out);

@@ -47,7 +47,9 @@ impl Remote {
         batch: &mut Batch,
     ) -> Result<Option<Vec<u8>>, Meaningless> {
         let mut state = self.lock();
-        let Some(replica) = &mut state.replica else { return Ok(None) };
+        // What this node had of the group before may be ahead of its log.
+        let is_new = |replica: &&mut Replica| index > replica.applied;
+        let Some(replica) = state.replica.as_mut().filter(is_new) else { return Ok(None) };
         replica.apply(index, command, batch)?;
         Ok(Some(replica.fact()))
     }

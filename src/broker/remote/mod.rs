@@ -2,6 +2,7 @@
 
 mod asking;
 mod attachments;
+mod balancing;
 mod codec;
 mod company;
 mod group_log;

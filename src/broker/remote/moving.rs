@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{company::replica_key, replica::Replica, sight::Remote};
 use crate::{
     broker::{Broker, topology::QueueRecord},
-    model::Batch,
+    model::{Batch, Moment},
 };
 
 impl Broker {
@@ -29,6 +29,18 @@ impl Broker {
                 fellowship.fellows().keep(record.id, placement);
             }
             Some(_) => fellowship.fellows().keep(record.id, placement),
+        }
+    }
+
+    /// Asks the members of a mirrored queue which of them leads it: whoever does may have said so
+    /// before this node knew the queue.
+    pub(super) fn look_for_leader(&self, remote: &Remote, now: Moment) {
+        let Some(fellowship) = &self.fellowship else { return };
+        let members = remote.record.placement.nodes();
+        let others: Vec<_> = members.filter(|node| fellowship.is_present(*node)).collect();
+        if !others.is_empty() {
+            // Nothing follows from a question.
+            drop(self.with(now, |company| remote.ask_who_leads(&others, company)));
         }
     }
 

@@ -6,7 +6,8 @@ use crate::{
         views::Subscriber,
     },
     model::{
-        ConsumerId, Delivery, Message, Outcome, Position, PositionRange, QueueId, Refusal, Resource,
+        ConsumerId, Delivery, Message, NodeNumber, Outcome, Position, PositionRange, QueueId,
+        Refusal, Resource,
     },
 };
 
@@ -39,13 +40,15 @@ pub(in crate::broker) enum Content {
         consumer: ConsumerId,
         octets: u64,
     },
+    /// The node has just heard of the queue: who leads it?
+    WhoLeads,
+    /// This node should lead instead.
+    HandOver(NodeNumber),
     /// Asks something that the leader answers under this number.
     Ask {
         number: u64,
         question: Question,
     },
-    /// The node has only just heard of the queue: whoever leads it says so again.
-    Seeks,
 
     /// The sender of this leads the queue as of this term.
     Leads,

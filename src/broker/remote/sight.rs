@@ -64,8 +64,6 @@ pub(super) enum Leadership {
         term: u64,
         missing: BTreeSet<NodeNumber>,
         claims: Vec<(NodeNumber, Claims)>,
-        /// What they ask of it already, in order.
-        early: Vec<(NodeNumber, Content)>,
     },
     Here(Box<Lead>),
     There {

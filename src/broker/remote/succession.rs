@@ -1,11 +1,6 @@
 //! How the leadership of a queue begins, passes on and ends, as one node sees it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 
 use super::{
     group_log::GroupLog,
@@ -19,7 +14,7 @@ use crate::{
         ports::Journal,
         queue::Command,
     },
-    model::{ConsumerId, NodeNumber, Placement, PositionRange, QueueKind, Ranges},
+    model::{ConsumerId, NodeNumber, PositionRange, QueueKind, Ranges},
 };
 
 /// How long a new leader waits for what the other nodes hold of its queue.
@@ -41,7 +36,7 @@ impl Remote {
         }
         let is_complete = missing.is_empty();
         let claims = vec![(company.me, self.claims())];
-        state.leadership = Leadership::Gathering { term, missing, claims, early: Vec::new() };
+        state.leadership = Leadership::Gathering { term, missing, claims };
         if is_complete {
             return self.take_over(&mut state, company);
         }
@@ -72,23 +67,16 @@ impl Remote {
             }
             return self.follow(&mut state, node, incarnation, company);
         }
-        self.show_leader(&mut state, node, company);
-        Rest::default()
+        self.say_who_leads(&mut state, node, company)
     }
 
-    /// The queue is new here: asks who leads it. What a leader said before was not understood.
-    pub(in crate::broker) fn seek_leader(
+    /// Tells another node that this one leads, if it does.
+    pub(super) fn say_who_leads(
         &self,
-        present: &BTreeMap<NodeNumber, u64>,
+        state: &mut State,
+        node: NodeNumber,
         company: Company<'_>,
-    ) {
-        let replicas = self.record.placement.replicas.iter().map(|id| Placement::node_of(*id));
-        let others = replicas.filter(|node| present.contains_key(node));
-        others.for_each(|other| self.send(other, 0, Content::Seeks, company));
-    }
-
-    /// If this node leads, or is about to, says so to another one.
-    pub(super) fn show_leader(&self, state: &mut State, node: NodeNumber, company: Company<'_>) {
+    ) -> Rest {
         match &mut state.leadership {
             Leadership::Here(lead) => {
                 let term = lead.term;
@@ -100,6 +88,15 @@ impl Remote {
             }
             Leadership::Nowhere | Leadership::There { .. } => {}
         }
+        Rest::default()
+    }
+
+    /// Asks the others who leads. Whoever did before this node knew the queue has told it in vain.
+    pub(super) fn ask_who_leads(&self, others: &[NodeNumber], company: Company<'_>) -> Rest {
+        for other in others {
+            self.send(*other, 0, Content::WhoLeads, company);
+        }
+        Rest::default()
     }
 
     /// Another node is gone, with its clients; if it led, nobody does.
@@ -109,10 +106,9 @@ impl Remote {
         let mut rest = Rest::default();
         match &mut state.leadership {
             Leadership::Here(lead) => lead.node_down(node, company.around, &mut out),
-            Leadership::Gathering { missing, claims, early, .. } => {
+            Leadership::Gathering { missing, claims, .. } => {
                 missing.remove(&node);
                 claims.retain(|(of, _)| *of != node);
-                early.retain(|(of, _)| *of != node);
                 if missing.is_empty() {
                     return self.take_over(&mut state, company);
                 }
@@ -181,12 +177,8 @@ impl Remote {
         company: Company<'_>,
     ) -> Rest {
         match &mut state.leadership {
-            Leadership::Gathering { term: own, missing, claims: gathered, early }
-                if *own == term =>
-            {
+            Leadership::Gathering { term: own, missing, claims: gathered } if *own == term => {
                 gathered.retain(|(of, _)| *of != from);
-                // It says everything once more behind its claims.
-                early.retain(|(of, _)| *of != from);
                 gathered.push((from, claims));
                 missing.remove(&from);
                 if missing.is_empty() {
@@ -211,7 +203,7 @@ impl Remote {
 
     /// Begins to lead with what the others hold.
     pub(super) fn take_over(&self, state: &mut State, company: Company<'_>) -> Rest {
-        let (Leadership::Gathering { term, claims, early, .. }, Some(replica)) =
+        let (Leadership::Gathering { term, claims, .. }, Some(replica)) =
             (mem::take(&mut state.leadership), &state.replica)
         else {
             return Rest::default();
@@ -252,9 +244,6 @@ impl Remote {
         let mut rest = self.conclude(state, out, company).and(self.ship(state, company));
         for (number, question) in state.questions.clone() {
             rest = rest.and(self.put_question(state, number, question, company));
-        }
-        for (from, content) in early {
-            rest = rest.and(self.serve(state, (from, term), content, company));
         }
         rest
     }

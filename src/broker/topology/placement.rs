@@ -67,7 +67,8 @@ impl Topology {
         queue: &QueueRecord,
         nodes: &Nodes,
     ) -> Option<Placement> {
-        let definition = self.governed.rules_of_new(queue).definition();
+        let rules = self.rules_of_queue(&queue.name).unwrap_or_default();
+        let definition = rules.definition();
         replacing::place_anew(queue, &definition, nodes)
     }
 }

@@ -1,44 +1,42 @@
 //! Which nodes the configuration names: those that it lists, or the addresses of a name.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
 
-use super::REMINDER;
-use crate::config::{CLUSTER_PORT, Config};
+use super::{REMINDER, reminder::Reminder};
+use crate::{
+    config::{CLUSTER_PORT, Config},
+    net::Clock,
+};
 
 /// How often a name is looked up that does not have this node yet.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The nodes by name, with their addresses. A name that is looked up is waited for, if that is
 /// wanted, until this node is among its addresses.
-pub(super) async fn listed(config: &Config, waits: bool) -> BTreeMap<String, String> {
+pub(super) async fn listed(config: &Config, waits: bool, clock: Clock) -> BTreeMap<String, String> {
     let cluster = &config.cluster;
     let Some(host) = cluster.dns.as_deref().filter(|_| cluster.finds_by_dns()) else {
         let nodes = cluster.nodes.iter();
         return nodes.map(|node| (node.name.clone(), node.address.clone())).collect();
     };
     let port = cluster.listener.map_or(CLUSTER_PORT, |listener| listener.port());
-    let mut said_at: Option<Instant> = None;
+    let mut ticks = tokio::time::interval(PAUSE);
+    let mut reminder = Reminder::every(REMINDER, clock);
     loop {
+        ticks.tick().await;
         let found = look_up(host, port).await;
         let nodes = found.as_deref().map(|found| named(&config.node_name, found));
         let nodes = nodes.unwrap_or_default();
         if !waits || nodes.contains_key(&config.node_name) {
             return nodes;
         }
-        if said_at.is_none_or(|at| at.elapsed() >= REMINDER) {
+        if reminder.is_due() {
             let own = &config.node_name;
             match found {
                 Ok(_) => tracing::info!("`{own}` is not yet among the addresses of `{host}`"),
                 Err(error) => tracing::warn!("`{host}` cannot be looked up: {error}"),
             }
-            said_at = Some(Instant::now());
         }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -4,12 +4,7 @@
 //! A node whose data directory was lost has promised things under its old number that it no longer
 //! knows of, so it must never act under that number again: it joins like any other newcomer.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -18,24 +13,28 @@ use super::{
     REMINDER,
     enquiry::{Admission, Enquiry, Whereabouts},
     identity::{FOUNDER, Identity},
+    reminder::Reminder,
 };
 use crate::{
     cluster::detector::{Patience, Why},
     model::NodeNumber,
-    net::peers::{
-        self, Answering, Credentials, Handler, Introduction, Limits, Member, Peers, Pulse,
-        Question, Received, ask,
+    net::{
+        Clock,
+        peers::{
+            self, Answering, Credentials, Handler, Introduction, Limits, Member, Peers, Pulse,
+            Question, Received, ask,
+        },
     },
     server::entropy,
 };
 
 /// Who looks for a cluster, and among whom.
-#[derive(Debug)]
 pub(super) struct Seeker {
     pub(super) me: Member,
     /// All that the configuration lists, by name, this node among them.
     pub(super) listed: BTreeMap<String, String>,
     pub(super) credentials: Credentials,
+    pub(super) clock: Clock,
 }
 
 /// How often the others are asked again.
@@ -67,8 +66,10 @@ impl Seeker {
     ) -> (Identity, BTreeMap<NodeNumber, Member>) {
         let door = self.open_door(listener);
         let store = entropy::draw();
-        let mut said_at: Option<Instant> = None;
+        let mut ticks = tokio::time::interval(PAUSE);
+        let mut reminder = Reminder::every(REMINDER, self.clock);
         let found = loop {
+            ticks.tick().await;
             let reason = match verdict(&self.me.name, &self.listed, &self.ask_all().await) {
                 Verdict::Found => break self.found(store),
                 Verdict::Join(hosts) => match self.join(&hosts, store).await {
@@ -77,11 +78,9 @@ impl Seeker {
                 },
                 Verdict::Wait(reason) => reason,
             };
-            if said_at.is_none_or(|at| at.elapsed() >= REMINDER) {
+            if reminder.is_due() {
                 tracing::info!("this node is of no cluster yet: {reason}");
-                said_at = Some(Instant::now());
             }
-            tokio::time::sleep(PAUSE).await;
         };
         door.stop().await;
         found

@@ -12,7 +12,7 @@ use crate::{
 pub(super) const GROUPS: u8 = 1;
 /// Something about a queue.
 pub(super) const PARCEL: u8 = 2;
-/// What is sent arrives from here on.
+/// What is sent arrives from here on; if it is not empty, the same is to be said in return.
 pub(super) const GREETING: u8 = 3;
 /// A command for the leader of the metadata.
 pub(super) const COMMAND: u8 = 4;

@@ -1,6 +1,9 @@
 //! Takes in what other nodes send, and notes which of them are there.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 
@@ -28,7 +31,12 @@ pub(super) struct Reception {
     pub(super) journal: Arc<StoreJournal>,
     pub(super) clock: Clock,
     pub(super) presence: Mutex<Presence>,
+    /// Heartbeats of this node.
+    pub(super) beats: AtomicU64,
 }
+
+/// Every so many heartbeats, nodes that are up and out of reach are greeted again.
+const GREET_AGAIN: u64 = 8;
 
 impl Reception {
     /// Tells the broker what a change of the ways means. Changes come one after the other.
@@ -45,6 +53,27 @@ impl Reception {
     }
 }
 
+impl Reception {
+    /// Says that what is sent arrives from here on, and wants to hear the same.
+    fn greet(&self, node: NodeNumber) {
+        let wish = [Bytes::from_static(b"?")];
+        if self.switchboard.try_send(node, Class::Data, frames::GREETING, &wish) {
+            self.change(node, |presence| presence.connected(node));
+        }
+    }
+
+    /// Whatever was lost on the way: nodes that are up can be talked to after a while.
+    fn greet_again(&self) {
+        let beats = self.beats.fetch_add(1, Ordering::Relaxed);
+        if beats.is_multiple_of(GREET_AGAIN) {
+            let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+            let lost = presence.out_of_reach();
+            drop(presence);
+            lost.into_iter().for_each(|node| self.greet(node));
+        }
+    }
+}
+
 impl Handler for Reception {
     fn received(&self, frame: Received) {
         let Received { from, kind, payload, hold, .. } = frame;
@@ -56,7 +85,14 @@ impl Handler for Reception {
                 Some(parcel) => self.broker.receive(from, parcel, self.clock.now()),
                 None => tracing::error!(node = %from, "a node says what makes no sense"),
             },
-            frames::GREETING => self.change(from, |presence| presence.greeted(from)),
+            frames::GREETING if payload.is_empty() => {
+                self.change(from, |presence| presence.answered(from));
+            }
+            frames::GREETING => {
+                // The answer goes before all that follows from it.
+                self.switchboard.send_frame(from, Class::Data, frames::GREETING, &[]);
+                self.change(from, |presence| presence.greeted(from));
+            }
             frames::COMMAND => self.switchboard.order(Order::Command(payload)),
             frames::APPLIED => {
                 if let Some(number) = frames::number(&payload) {
@@ -77,8 +113,7 @@ impl Handler for Reception {
 
     fn connected(&self, to: NodeNumber, class: Class) {
         if class == Class::Data {
-            self.switchboard.send_frame(to, Class::Data, frames::GREETING, &[]);
-            self.change(to, |presence| presence.connected(to));
+            self.greet(to);
         }
     }
 
@@ -93,6 +128,7 @@ impl Handler for Reception {
         tracing::info!(%node, name = self.switchboard.name(node), "a node is there");
         self.switchboard.order(Order::Up(node));
         self.change(node, |presence| presence.up(node, incarnation));
+        self.greet(node);
     }
 
     fn down(&self, node: NodeNumber, why: Why) {
@@ -102,10 +138,14 @@ impl Handler for Reception {
     }
 
     fn heartbeat(&self) -> Pulse {
-        Pulse { oldest_sync: self.journal.oldest_pending(self.clock.now()), payload: Bytes::new() }
+        self.greet_again();
+        let oldest_sync = self.journal.oldest_pending(self.clock.now());
+        Pulse { oldest_sync, payload: self.switchboard.pulse() }
     }
 
-    fn heard(&self, _from: NodeNumber, _payload: Bytes) {}
+    fn heard(&self, from: NodeNumber, payload: Bytes) {
+        self.switchboard.hear(from, payload);
+    }
 
     fn asked(&self, question: Question) -> Answering {
         let (switchboard, broker) = (Arc::clone(&self.switchboard), Arc::clone(&self.broker));

@@ -148,7 +148,10 @@ impl LogBook {
                 let state = read_hard_state(value);
                 chapter.hard_state = state.ok_or_else(|| format!("the state of group {group}"))?;
             }
-            let applied = applied(group).max(chapter.members_since.0).max(chapter.compacted.0.0);
+            let (compacted, _) = chapter.compacted;
+            let last = entries.last().map_or(compacted, |entry| entry.index);
+            // What an earlier replica of the group left here may be ahead of this one's log.
+            let applied = Index(applied(group)).max(chapter.members_since).min(last).max(compacted);
             states.push(GroupState {
                 group,
                 replica: chapter.replica,
@@ -157,7 +160,7 @@ impl LogBook {
                 hard_state: chapter.hard_state,
                 compacted: chapter.compacted,
                 entries,
-                applied: Index(applied),
+                applied,
             });
             book.0.insert(group, chapter);
         }
@@ -223,7 +226,8 @@ impl Chapter {
         let mut value = Vec::new();
         let zigzag = (self.priority << 1 ^ self.priority >> 63).cast_unsigned();
         let (index, term) = self.compacted;
-        for number in [self.replica.0, zigzag, self.members_since.0, index.0, term.0] {
+        let Self { replica, members_since, next, .. } = self;
+        for number in [replica.0, zigzag, members_since.0, index.0, term.0, next.0] {
             put_varint(&mut value, number);
         }
         let mut members = Vec::new();
@@ -239,9 +243,10 @@ impl Chapter {
         let priority = (zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed());
         let members_since = Index(reader.varint()?);
         let compacted = (Index(reader.varint()?), Term(reader.varint()?));
+        let next = Position(reader.varint()?);
         let members = codec::members(&value.slice_ref(reader.octets()?)).ok()?;
         let created = GroupState::created(GroupId(0), replica, members, priority);
-        Some(Self { members_since, compacted, ..Self::new(created) })
+        Some(Self { members_since, compacted, next, ..Self::new(created) })
     }
 
     /// The entries that count: a later one takes the place of all from its index on.
@@ -258,7 +263,8 @@ impl Chapter {
         }
         octets.extend(log.arrivals.into_iter().filter(|(_, octets)| !octets.is_empty()));
         octets.sort_unstable_by_key(|(position, _)| *position);
-        self.next = log.next;
+        // The store forgets the positions of what has left.
+        self.next = self.next.max(log.next);
         let mut entries: Vec<LogEntry> = Vec::new();
         for (position, octets) in octets {
             let entry = codec::entry(&octets).map_err(|_| unreadable())?;

@@ -10,18 +10,21 @@ mod formation;
 mod frames;
 mod handler;
 mod identity;
+mod insight;
 mod log_book;
 mod membership;
 mod presence;
 mod reconcile;
+mod reminder;
 mod roster;
 mod settling;
 mod switchboard;
+mod vitals;
 
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, atomic::AtomicU64, mpsc},
     thread,
     time::Duration,
 };
@@ -29,6 +32,7 @@ use std::{
 use bytes::Bytes;
 use tokio::net::TcpListener;
 
+pub(super) use self::insight::Insight;
 use self::{
     driver::{Driver, Order},
     formation::Seeker,
@@ -40,6 +44,7 @@ use self::{
 };
 use super::{StartError, journal::StoreJournal};
 use crate::{
+    admin::Node,
     broker::{Broker, Fellows, Job, Journal, Restoring, queue::Restored},
     cluster::{
         GroupId, Members,
@@ -90,6 +95,8 @@ pub(super) struct Fellow {
     settling: Settling,
     peers: Peers,
     driver: Option<thread::JoinHandle<()>>,
+    /// Queues are moved while it is there.
+    _mover: mpsc::Sender<()>,
 }
 
 /// While nothing is decided, the reason is logged so often.
@@ -113,7 +120,7 @@ impl Newcomer {
             return Err(StartError::NotBlank);
         }
         let credentials = credentials(&config.cluster)?;
-        let listed = discovery::listed(config, known.is_none()).await;
+        let listed = discovery::listed(config, known.is_none(), clock).await;
         let acquaintances = identity::acquaintances(&remains.facts);
         let me = who(config, &listed, known.and_then(|known| acquaintances.get(&known.node)))?;
         let (mut identity, members) = match known {
@@ -121,7 +128,7 @@ impl Newcomer {
             None => {
                 let listener = listen(config, &me).await?;
                 let (me, listed) = (me.clone(), listed.clone());
-                let seeker = Seeker { me, listed, credentials: credentials.clone() };
+                let seeker = Seeker { me, listed, credentials: credentials.clone(), clock };
                 let (identity, members) = seeker.seek(listener).await;
                 identity::put_acquaintances(&members, &mut batch);
                 (identity, members)
@@ -188,6 +195,7 @@ impl Newcomer {
             journal: Arc::clone(journal),
             clock,
             presence: Mutex::default(),
+            beats: AtomicU64::new(0),
         };
         let peers = Peers::start(
             peers::Settings {
@@ -208,7 +216,7 @@ impl Newcomer {
         );
         switchboard.join(peers.clone(), Arc::clone(broker));
         start_clerk(jobs, broker)?;
-        reconcile::watch(broker).map_err(cannot_start)?;
+        let mover = reconcile::watch(broker).map_err(cannot_start)?;
         let own = (Arc::clone(broker), Arc::clone(journal), Arc::clone(&switchboard));
         let driver = Driver::new((host, book, last_applied), own.0, own.1, own.2, clock, orders);
         let named = thread::Builder::new().name("leveret-cluster".to_owned());
@@ -217,7 +225,7 @@ impl Newcomer {
         let driver = Some(driver);
         let settling =
             Settling { switchboard: Arc::clone(&switchboard), broker, me, identity, expected };
-        Ok(Fellow { switchboard, settling, peers, driver })
+        Ok(Fellow { switchboard, settling, peers, driver, _mover: mover })
     }
 }
 
@@ -232,6 +240,19 @@ impl Fellow {
         settled.unwrap_or_else(|failure| {
             Err(StartError::ClusterState { what: format!("a start that fails: {failure}") })
         })
+    }
+
+    /// What operators may know of the other nodes.
+    pub(super) fn insight(&self) -> Insight {
+        let (switchboard, broker) = (&self.switchboard, &self.settling.broker);
+        Insight { switchboard: Arc::clone(switchboard), broker: Arc::clone(broker) }
+    }
+
+    /// From here on the other nodes are told how this one is.
+    pub(super) fn tell_of(&self, node: &Arc<impl Node>) {
+        let node = Arc::downgrade(node);
+        let vitals = move || node.upgrade().map(|node| vitals::octets(&node.vitals()));
+        self.switchboard.speak(Box::new(move || vitals().unwrap_or_default()));
     }
 
     /// Has others lead what this node leads, if they are there. Takes some seconds at most.
@@ -284,7 +305,7 @@ fn who(
     if let Some(kept) = kept.filter(|kept| kept.name != name) {
         return Err(StartError::OtherNode { kept: kept.name.clone(), name });
     }
-    let address = listed.get(&name).or(kept.map(|kept| &kept.address)).cloned();
+    let address = listed.get(&name).or_else(|| Some(&kept?.address)).cloned();
     match address {
         Some(address) => Ok(Member { name, address }),
         None => Err(StartError::NotInCluster { name }),

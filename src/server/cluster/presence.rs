@@ -54,6 +54,17 @@ impl Presence {
         turns
     }
 
+    /// The node has answered a greeting: if its own was lost, this one counts.
+    pub(super) fn answered(&mut self, node: NodeNumber) -> Vec<Turn> {
+        self.change(node, |ways| ways.greeted = true)
+    }
+
+    /// The nodes that are up, and cannot be talked to for all that.
+    pub(super) fn out_of_reach(&self) -> Vec<NodeNumber> {
+        let lacks = |ways: &&Ways| ways.up.is_some() && !ways.present;
+        self.0.iter().filter(|(_, ways)| lacks(ways)).map(|(node, _)| *node).collect()
+    }
+
     fn change(&mut self, node: NodeNumber, change: impl FnOnce(&mut Ways)) -> Vec<Turn> {
         let ways = self.0.entry(node).or_default();
         change(ways);
@@ -89,6 +100,18 @@ mod tests {
         assert_eq!(presence.down(NODE), [Turn::Goes]);
         assert_eq!(presence.up(NODE, 8), [], "it has not said that it sends anew");
         assert_eq!(presence.greeted(NODE), [Turn::Comes { incarnation: 8 }]);
+    }
+
+    #[test]
+    fn an_answer_makes_up_for_a_lost_greeting_and_changes_nothing_else() {
+        let mut presence = Presence::default();
+        for turns in [presence.up(NODE, 1), presence.connected(NODE)] {
+            assert_eq!(turns, []);
+        }
+        assert_eq!(presence.out_of_reach(), [NODE]);
+        assert_eq!(presence.answered(NODE), [Turn::Comes { incarnation: 1 }]);
+        assert_eq!(presence.answered(NODE), []);
+        assert_eq!(presence.out_of_reach(), []);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Brings groups to have the members that were agreed on.
 
-use std::{collections::BTreeMap, thread, time::Duration};
-
-use std::sync::{Arc, Weak};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use crate::{
     broker::Broker,
@@ -132,18 +135,18 @@ pub(super) fn step(group: Group<'_>, wanted: &[ReplicaId]) -> Step {
 }
 
 /// Looks now and then whether queues that are led here are where they should be, on a thread of its
-/// own that may wait for a majority, until nobody needs the broker any more.
-pub(super) fn watch(broker: &Arc<Broker>) -> std::io::Result<()> {
-    let broker = Arc::downgrade(broker);
+/// own that may wait for a majority, until what is returned is dropped.
+pub(super) fn watch(broker: &Arc<Broker>) -> std::io::Result<mpsc::Sender<()>> {
+    let broker = Arc::clone(broker);
+    let (sender, receiver) = mpsc::channel();
     let work = move || {
-        loop {
-            thread::sleep(EVERY);
-            let Some(broker) = Weak::upgrade(&broker) else { return };
+        while receiver.recv_timeout(EVERY) != Err(mpsc::RecvTimeoutError::Disconnected) {
             // It is tried again in any case.
             let _no_majority = broker.move_queues();
         }
     };
-    thread::Builder::new().name("leveret-placement".to_owned()).spawn(work).map(drop)
+    thread::Builder::new().name("leveret-placement".to_owned()).spawn(work)?;
+    Ok(sender)
 }
 
 /// The voter to hand over to: one on a node that is there, of those the one that leads the fewest.

@@ -43,7 +43,7 @@ pub(super) fn next(
     let mut learners: Vec<_> = present.filter(|it| !voters.contains(it)).collect();
     let has_caught_up = |replica: &&ReplicaId| {
         let matched = progress.iter().find(|(other, _)| other == *replica);
-        let matched = matched.is_some_and(|(_, matched)| matched.0 + NEAR >= last.0);
+        let matched = matched.is_some_and(|(_, at)| at.0 > 0 && at.0 + NEAR >= last.0);
         members.learners.contains(replica) && matched && is_up(replica.node())
     };
     let ready: Vec<_> = learners.iter().filter(has_caught_up).copied().collect();
@@ -98,6 +98,19 @@ mod tests {
         assert_eq!(step(&nodes, &listening, &[(2, 12)]), None);
         assert_eq!(step(&nodes, &listening, &[(2, 4990)]), Some(members(&[1, 2], &[])));
         assert_eq!(step(&nodes, &members(&[1, 2], &[]), &[]), None);
+    }
+
+    #[test]
+    fn who_has_heard_nothing_does_not_vote_however_short_the_log_is() {
+        let nodes = nodes(&[(1, false), (2, false)]);
+        let members = members(&[1], &[2]);
+        for (heard, votes) in [(0, false), (1, true)] {
+            let progress = [(replica(NodeNumber(2)), Index(heard))];
+            let last = Index(7);
+            let is_up = |_| true;
+            let advance = Advance { members: &members, progress: &progress, last, is_up: &is_up };
+            assert_eq!(next(&nodes, &advance).is_some(), votes, "{heard}");
+        }
     }
 
     #[test]

@@ -17,8 +17,11 @@ use super::{
     bell::{Bell, block},
     driver::Order,
     frames,
+    reminder::Reminder,
+    vitals,
 };
 use crate::{
+    admin::Vitals,
     broker::{Agreed, Agreement, Broker, Fellows, Job, LiveNode, Nodes, Parcel},
     cluster::GroupId,
     model::{NodeNumber, NodeRecord, Placement, QueueId, Refusal, compact::put_varint},
@@ -48,8 +51,15 @@ pub(super) struct Switchboard {
     listed: BTreeMap<String, String>,
     /// The names of all nodes that are or were of the cluster.
     names: Mutex<BTreeMap<NodeNumber, String>>,
+    /// Those that belong to the cluster, there or not.
+    known: Mutex<BTreeSet<NodeNumber>>,
     /// Who votes on the metadata, and who only listens.
     electorate: Mutex<Electorate>,
+    /// What this node says of itself, and when it was asked for it.
+    speech: OnceLock<Speech>,
+    pulse: Mutex<(Reminder, Bytes)>,
+    /// What the others have said of themselves.
+    heard: Mutex<BTreeMap<NodeNumber, Bytes>>,
     orders: mpsc::Sender<Order>,
     jobs: mpsc::Sender<Job>,
     peers: OnceLock<Peers>,
@@ -64,6 +74,12 @@ pub(super) struct Switchboard {
     /// Commands of this node that are not applied here yet, or not everywhere.
     commands: Mutex<HashMap<u64, Progress>>,
 }
+
+/// What a node says of itself.
+pub(super) type Speech = Box<dyn Fn() -> Bytes + Send + Sync>;
+
+/// So long it says the same.
+const SAME_SPEECH: Duration = Duration::from_secs(2);
 
 /// The members of the group of the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +109,11 @@ impl Switchboard {
             cluster,
             listed,
             names: Mutex::new(names),
+            known: Mutex::new(members.keys().copied().collect()),
             electorate: Mutex::default(),
+            speech: OnceLock::new(),
+            pulse: Mutex::new((Reminder::every(SAME_SPEECH, clock), Bytes::new())),
+            heard: Mutex::default(),
             orders,
             jobs,
             peers: OnceLock::new(),
@@ -130,14 +150,46 @@ impl Switchboard {
         present.map(|(number, node)| (*number, member(node))).collect()
     }
 
+    /// The nodes that belong to the cluster, there or not: those that are gone do not.
+    pub(super) fn known(&self) -> Vec<NodeNumber> {
+        lock(&self.known).iter().copied().collect()
+    }
+
     /// These are the nodes that all have agreed on.
     pub(super) fn set_nodes(&self, nodes: &BTreeMap<NodeNumber, NodeRecord>) {
         let names = nodes.iter().map(|(number, node)| (*number, node.name.clone()));
         lock(&self.names).extend(names);
+        let present = nodes.iter().filter(|(_, node)| !node.is_gone);
+        *lock(&self.known) = present.map(|(number, _)| *number).collect();
         if let Some(peers) = self.peers() {
             peers.set_members(self.members_of(nodes));
         }
         self.bell.ring();
+    }
+
+    /// From here on the node tells the others what `speech` says.
+    pub(super) fn speak(&self, speech: Speech) {
+        let _only_once = self.speech.set(speech);
+    }
+
+    /// What is to be said with the next heartbeat.
+    pub(super) fn pulse(&self) -> Bytes {
+        let Some(speech) = self.speech.get() else { return Bytes::new() };
+        let mut pulse = lock(&self.pulse);
+        let (reminder, said) = &mut *pulse;
+        if reminder.is_due() {
+            *said = speech();
+        }
+        said.clone()
+    }
+
+    pub(super) fn hear(&self, node: NodeNumber, said: Bytes) {
+        lock(&self.heard).insert(node, said);
+    }
+
+    pub(super) fn vitals_of(&self, node: NodeNumber) -> Option<Vitals> {
+        let said = lock(&self.heard).get(&node).cloned()?;
+        vitals::read(&said)
     }
 
     /// These are the members of the group of the metadata.
@@ -319,7 +371,7 @@ impl Agreement for Switchboard {
             name: self.name(*number),
             queues_led: led.get(number).copied().unwrap_or(0),
         });
-        let known = lock(&self.names).keys().copied().collect();
+        let known = self.known();
         Nodes { me: self.me, live: live.collect(), known }
     }
 }
@@ -335,6 +387,14 @@ impl Fellows for Switchboard {
 
     fn drop_group(&self, group: QueueId) {
         self.order(Order::Drop { group: GroupId(group.0) });
+    }
+
+    fn transfer(&self, group: QueueId, to: NodeNumber) {
+        self.order(Order::Transfer { group: GroupId(group.0), to });
+    }
+
+    fn step_aside(&self, aside: bool) {
+        self.order(Order::HandOver(aside));
     }
 
     fn has_work(&self, group: QueueId, can_wait: bool) {

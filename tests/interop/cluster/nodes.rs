@@ -13,8 +13,9 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicU16, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 const NODES: usize = 3;
 /// How long a queue may be without a leader.

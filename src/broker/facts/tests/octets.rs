@@ -103,7 +103,7 @@ fn everything_comes_after_what_it_stands_on() {
             Fact::Node(..) => 'n',
         })
         .collect();
-    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrrqqqmmmmn");
+    assert_eq!(kinds.iter().collect::<String>(), "vxxxqqbbbuptgrrqqqqmmmmn");
 }
 
 #[test]

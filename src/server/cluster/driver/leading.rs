@@ -16,8 +16,8 @@ const FALTER: Duration = Duration::from_millis(200);
 const HAND_OVER: Duration = Duration::from_millis(500);
 
 impl Driver {
-    /// A proposal for a group that is led here was lost, as while it is handed over. Those that come
-    /// after it must not be agreed on, and what they are part of begins anew.
+    /// A proposal for a group that is led here was lost, as while it is handed over. Those that
+    /// come after it must not be agreed on, and what they are part of begins anew.
     pub(super) fn falter(&mut self, group: GroupId) {
         if self.faltering.insert(group, self.clock.now() + FALTER).is_none() {
             self.broker.ceases_to_lead(QueueId(group.0));
@@ -83,9 +83,8 @@ impl Driver {
             {
                 Step::Wait => {}
                 Step::Reached => {
-                    if let Some(generation) = self.reconcile.reached(group) {
-                        self.broker.has_moved(QueueId(group.0), generation);
-                    }
+                    let generation = self.reconcile.reached(group).unwrap_or_default();
+                    self.broker.has_moved(QueueId(group.0), generation);
                 }
                 Step::Change { voters, learners } => {
                     let ticket = self.ticket();
