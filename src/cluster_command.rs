@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use self::{
@@ -183,8 +183,13 @@ impl Flock<'_> {
             return say(&format!("{name} {ended}. To start it again:\n  {again}\n"));
         }
         say(&format!("{name} {ended}; it starts again\n"))?;
-        sleep(PAUSE).await;
-        self.start_one(place)
+        match timeout(PAUSE, self.signals.next()).await {
+            Ok(signal) => {
+                self.stop(signal).await;
+                Ok(())
+            }
+            Err(_) => self.start_one(place),
+        }
     }
 
     /// Passes the signal on, and any that follows, until all have ended.
@@ -236,8 +241,8 @@ fn introduction(layout: &Layout, flock: &Flock<'_>, restart: bool) -> String {
     let spare = (count - 1) / 2;
     let _a_string_takes_everything = writeln!(
         text,
-        "\n{count} node(s) are one broker, user guest, password guest. Mirrored queues (x-queue-type \
-         = quorum,\nor a policy with ha-mode) go on while {} of them live.",
+        "\n{count} node(s) are one broker, user guest, password guest. Mirrored queues \
+         (x-queue-type\n= quorum, or a policy with ha-mode) go on while {} of them live.",
         count - spare
     );
     if count.is_multiple_of(2) {
@@ -257,7 +262,7 @@ fn introduction(layout: &Layout, flock: &Flock<'_>, restart: bool) -> String {
 
 fn start_again(node: &Node) -> String {
     let program = children::program();
-    let program = program.as_deref().map_or("leveret".into(), Path::to_string_lossy);
+    let program = program.as_deref().map_or_else(|| "leveret".into(), Path::to_string_lossy);
     format!("{program} --config {}", node.config.display())
 }
 

@@ -16,7 +16,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_lite::StreamExt;
@@ -25,7 +25,7 @@ use lapin::{
     options::*,
     types::{AMQPValue, FieldTable},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 const QUEUE: &str = "failover";
 const LINE: Duration = Duration::from_millis(100);
@@ -62,7 +62,7 @@ async fn main() -> std::io::Result<()> {
             let name = format!("{} {}", if publishes { "pub" } else { "con" }, place + 1);
             clients.push((name, Arc::clone(&tally)));
             let (urls, ledger) = (urls.clone(), Arc::clone(&ledger));
-            tokio::spawn(async move { live(&urls, place, publishes, &tally, &ledger).await });
+            tokio::spawn(live((urls, place), publishes, tally, ledger));
         }
     }
     println!("node:messages of 100 ms; +n of them redelivered; ~ looks for a node; * just moved");
@@ -95,7 +95,7 @@ async fn draw(clients: &[(String, Arc<Tally>)], span: Duration) {
     let begin = Instant::now();
     let mut before: Vec<u64> = clients.iter().map(|_| 0).collect();
     while begin.elapsed() < span {
-        sleep(LINE).await;
+        pause(LINE).await;
         let mut line = format!("{:>7.1}  ", begin.elapsed().as_secs_f32());
         for ((_, tally), before) in clients.iter().zip(&mut before) {
             let node = tally.node.load(Relaxed);
@@ -114,7 +114,12 @@ async fn draw(clients: &[(String, Arc<Tally>)], span: Duration) {
 }
 
 /// Connects to its node, and to the next one whenever that is lost.
-async fn live(urls: &[String], first: usize, publishes: bool, tally: &Tally, ledger: &Ledger) {
+async fn live(
+    (urls, first): (Vec<String>, usize),
+    publishes: bool,
+    tally: Arc<Tally>,
+    ledger: Arc<Ledger>,
+) {
     for turn in first.. {
         let place = turn % urls.len();
         tally.node.store(0, Relaxed);
@@ -132,11 +137,11 @@ async fn live(urls: &[String], first: usize, publishes: bool, tally: &Tally, led
             tally.node.store(place as u64 + 1, Relaxed);
             // It ends with an error: the node is lost, and the next one's turn has come.
             let _lost = match publishes {
-                true => publish(&channel, (first, turn), tally, ledger).await,
-                false => consume(&channel, tally, ledger).await,
+                true => publish(&channel, (first, turn), &tally, &ledger).await,
+                false => consume(&channel, &tally, &ledger).await,
             };
         }
-        sleep(LINE).await;
+        pause(LINE).await;
     }
 }
 
@@ -157,7 +162,7 @@ async fn publish(
             set(&ledger.confirmed).insert(body);
             tally.done.fetch_add(1, Relaxed);
         }
-        sleep(PACE).await;
+        pause(PACE).await;
     }
     Ok(())
 }
@@ -180,4 +185,8 @@ async fn consume(channel: &Channel, tally: &Tally, ledger: &Ledger) -> lapin::Re
 
 fn set(set: &Mutex<HashSet<String>>) -> std::sync::MutexGuard<'_, HashSet<String>> {
     set.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn pause(duration: Duration) {
+    let _nothing_else_ends_it = timeout(duration, std::future::pending::<()>()).await;
 }

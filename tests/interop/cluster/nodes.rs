@@ -13,8 +13,9 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicU16, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 const NODES: usize = 3;
 /// How long a queue may be without a leader.
@@ -91,20 +92,21 @@ impl Nodes {
     pub(super) fn leader(&self, queue: &str) -> usize {
         let deadline = Instant::now() + ELECTION;
         while Instant::now() < deadline {
-            let living = (0..NODES).filter(|node| self.running[*node].is_some());
-            for node in living {
-                let answer = self.ask(node, queue).unwrap_or_default();
-                let led = |one: &usize| {
-                    let named = format!("\"leader\":\"{}\"", Self::name(*one));
-                    self.running[*one].is_some() && answer.contains(&named)
-                };
-                if let Some(leader) = (0..NODES).find(led) {
-                    return leader;
-                }
+            let mut living = (0..NODES).filter(|node| self.running[*node].is_some());
+            if let Some(leader) = living.find_map(|node| self.leader_as_seen(node, queue)) {
+                return leader;
             }
             std::thread::yield_now();
         }
         panic!("nobody leads {queue}");
+    }
+
+    fn leader_as_seen(&self, node: usize, queue: &str) -> Option<usize> {
+        let answer = self.ask(node, queue).ok()?;
+        (0..NODES).find(|one| {
+            let named = format!("\"leader\":\"{}\"", Self::name(*one));
+            self.running[*one].is_some() && answer.contains(&named)
+        })
     }
 
     fn ask(&self, node: usize, queue: &str) -> std::io::Result<String> {
