@@ -43,6 +43,7 @@ impl Reception {
     fn change(&self, node: NodeNumber, change: impl FnOnce(&mut Presence) -> Vec<Turn>) {
         let mut presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
         for turn in change(&mut presence) {
+            tracing::debug!(%node, ?turn, "the way to a node");
             match turn {
                 Turn::Comes { incarnation } => {
                     self.broker.node_up(node, incarnation, self.clock.now());
@@ -127,8 +128,9 @@ impl Handler for Reception {
     fn up(&self, node: NodeNumber, incarnation: u64) {
         tracing::info!(%node, name = self.switchboard.name(node), "a node is there");
         self.switchboard.order(Order::Up(node));
-        self.change(node, |presence| presence.up(node, incarnation));
+        // What follows from its being there must come after the greeting, which undoes it.
         self.greet(node);
+        self.change(node, |presence| presence.up(node, incarnation));
     }
 
     fn down(&self, node: NodeNumber, why: Why) {
