@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long a new leader waits for what the other nodes hold of its queue.
-const GATHERING: Duration = Duration::from_secs(2);
+const GATHERING: Duration = Duration::from_millis(500);
 
 impl Remote {
     /// This node leads the queue's group from now on: asks what the others hold of it.
@@ -203,11 +203,16 @@ impl Remote {
 
     /// Begins to lead with what the others hold.
     pub(super) fn take_over(&self, state: &mut State, company: Company<'_>) -> Rest {
-        let (Leadership::Gathering { term, claims, .. }, Some(replica)) =
+        let (Leadership::Gathering { term, claims, missing }, Some(replica)) =
             (mem::take(&mut state.leadership), &state.replica)
         else {
             return Rest::default();
         };
+        // Whatever they have sent to somebody who did not lead yet is sent again.
+        let others = claims.iter().map(|(node, _)| *node).filter(|node| *node != company.me);
+        for other in others.chain(missing) {
+            self.send(other, term, Content::Leads, company);
+        }
         let followings = claims.into_iter().map(|(node, claims)| {
             (
                 node,
