@@ -10,6 +10,7 @@ use super::{
     expiration::parse_expiration,
     hosted::{Aftermath, Configuration, Hosted, Together},
     queue::{Arrival, Restored},
+    remote::{Remote, Ticket},
     routing::{self, Binding, Circumstances, Claim, Destination, Draws},
     topology::{Change, ExchangeRecord, Topology},
     virtual_host::VirtualHost,
@@ -41,6 +42,8 @@ impl Circumstances for Chances<'_> {
 pub(super) struct Replay {
     written: LogPosition,
     aftermaths: Vec<(QueueId, Aftermath)>,
+    /// What goes to queues that are not simply here.
+    far: Vec<(Arc<Remote>, Arrival)>,
 }
 
 impl Broker {
@@ -134,6 +137,9 @@ impl Broker {
                     self.find_way(topology, (name, &message), &keys, now, &mut ids);
                 }
             }
+            let far = ids.iter().filter(|id| self.queue(**id).is_none());
+            let far = far.filter_map(|id| self.remote(*id));
+            replay.far.extend(far.map(|remote| (remote, anew(message.clone()))));
             let queues = self.queues(&ids);
             let mut together = Together::lock(&queues, self.journal.as_ref(), self.around(now));
             together.enqueue(anew(message), |_| true, now);
@@ -151,6 +157,9 @@ impl Broker {
             if let Some(hosted) = self.queue(queue) {
                 self.see_to(&hosted, aftermath, now);
             }
+        }
+        for (remote, arrival) in replay.far {
+            self.publish_to(&remote, vec![(arrival, Ticket::Nobody)], now);
         }
         replay.written
     }
