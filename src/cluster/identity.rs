@@ -1,23 +1,7 @@
 //! Numbers that name what a cluster is made of: nodes, groups, their replicas, places in a log.
 
-use std::fmt;
-
 pub use crate::model::NodeNumber;
-
-/// Makes a newtype over an unsigned integer, shown as the number itself.
-macro_rules! identity {
-    ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub $inner);
-
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(formatter)
-            }
-        }
-    )*};
-}
+use crate::model::identity;
 
 identity! {
     /// A replicated group: a queue, or the metadata. Never reused.

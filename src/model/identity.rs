@@ -1,21 +1,20 @@
 //! Numbers that name things: connections, channels, consumers, queues, places in a queue.
 
-use std::fmt;
-
-/// Makes a newtype over an unsigned integer, shown as the number itself.
+/// Makes newtypes over unsigned integers, shown as the numbers themselves.
 macro_rules! identity {
     ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub $inner);
 
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.0.fmt(formatter)
             }
         }
     )*};
 }
+pub(crate) use identity;
 
 identity! {
     /// A node of a cluster; 0 is a node without a cluster. Never reused within its cluster.

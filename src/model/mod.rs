@@ -29,6 +29,7 @@ pub use batch::{Batch, Entries, Entry, Meaningless, Spans, Targets, entries};
 pub use credit::ChannelCredit;
 pub use field_value::FieldValue;
 pub use history::{Death, DeathReason, History, Place};
+pub(crate) use identity::identity;
 pub use identity::{
     ChannelNumber, ConnectionId, ConsumerId, LogPosition, NodeNumber, Position, QueueId,
 };
