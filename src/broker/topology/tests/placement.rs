@@ -19,12 +19,11 @@ fn nodes(count: u32) -> Nodes {
     Nodes { me: NodeNumber(2), live: live.collect(), known: Vec::new() }
 }
 
-/// The nodes that have a copy, the one first that leads; a group shows by its brackets.
-fn placed(
-    count: u32,
+/// A durable classic queue, or what its arguments say, that is about to be declared under a policy.
+fn declared(
     arguments: &[(&'static str, FieldValue)],
     policy: &[(&'static str, FieldValue)],
-) -> String {
+) -> (Topology, Arc<QueueRecord>) {
     let pairs = |pairs: &[(&'static str, FieldValue)]| -> FieldTable {
         let pairs = pairs.iter().cloned();
         pairs.map(|(name, value)| (ShortString::from_static(name), value)).collect()
@@ -52,6 +51,16 @@ fn placed(
     let Ok(Declared::New(record)) = topology.declare_queue(&declaration, QueueId(1)) else {
         panic!("it is new")
     };
+    (topology, record)
+}
+
+/// The nodes that have a copy, the one first that leads; a group shows by its brackets.
+fn placed(
+    count: u32,
+    arguments: &[(&'static str, FieldValue)],
+    policy: &[(&'static str, FieldValue)],
+) -> String {
+    let (topology, record) = declared(arguments, policy);
     let placement = topology.place(&record, &nodes(count), 2);
     if !placement.is_mirrored() {
         return placement.home.to_string();
@@ -115,30 +124,7 @@ fn moved(
     policy: &[(&'static str, FieldValue)],
     known: &[u32],
 ) -> Option<Vec<u32>> {
-    let pairs = policy.iter().cloned();
-    let draft = PolicyDraft {
-        name: ShortString::from_static("p"),
-        pattern: String::new(),
-        apply_to: String::new(),
-        priority: FieldValue::Int64(0),
-        definition: pairs.map(|(name, value)| (ShortString::from_static(name), value)).collect(),
-    };
-    let mut topology = Topology::new(VirtualHostName::from_static("/"));
-    if !policy.is_empty() {
-        let policy = Policy::parse(PolicyKind::User, draft).unwrap();
-        topology.apply(&Change::PolicySet(PolicyKind::User, Arc::new(policy)));
-    }
-    let declaration = QueueDeclaration {
-        name: QueueName::from_static("q"),
-        generated: false,
-        durable: true,
-        auto_delete: false,
-        exclusive: None,
-        arguments: FieldTable::default(),
-    };
-    let Ok(Declared::New(record)) = topology.declare_queue(&declaration, QueueId(1)) else {
-        panic!("it is new")
-    };
+    let (mut topology, record) = declared(&[], policy);
     let replicas = copies.iter().map(|node| Placement::first_replica(NodeNumber(*node)));
     let placement = Placement { replicas: replicas.collect(), ..Placement::on(NodeNumber(1)) };
     topology.apply(&Change::QueueDeclared(record));
