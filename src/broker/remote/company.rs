@@ -288,7 +288,8 @@ impl Broker {
     pub fn queues_led(&self) -> BTreeMap<NodeNumber, u64> {
         let mut led = BTreeMap::new();
         let me = self.node();
-        let remotes = self.fellowship.iter().flat_map(Fellowship::all);
+        // Counted as they come: every declaration asks, and the order does not matter.
+        let remotes = self.fellowship.iter().flat_map(|fellowship| fellowship.queues.iter());
         for leader in remotes.filter_map(|remote| remote.leader(me)) {
             *led.entry(leader).or_default() += 1;
         }
