@@ -1,4 +1,4 @@
-//! Questions to the leaders of many queues at once, and where those leaders are.
+//! Questions to the leaders of queues, of many at once, and where those leaders are.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,10 +13,55 @@ use crate::{
         topology::QueueRecord,
         views::{ConsumerView, QueueState, QueueView, Whereabouts},
     },
-    model::{Moment, NodeNumber},
+    model::{Moment, NodeNumber, Refusal},
 };
 
 impl Broker {
+    /// Puts a question to the queue's leader; the answer comes under the number that is returned.
+    pub(super) fn pose(&self, remote: &Remote, question: Question, now: Moment) -> u64 {
+        let mut number = 0;
+        self.act_on(remote, now, |company| {
+            let (asked, rest) = remote.ask(question, company);
+            number = asked;
+            rest
+        });
+        number
+    }
+
+    /// Asks the queue's leader, and waits for the answer.
+    ///
+    /// # Errors
+    /// What the leader says; [`Refusal::OutOfReach`] when it does not say anything in time.
+    pub(in crate::broker) fn ask(
+        &self,
+        remote: &Arc<Remote>,
+        question: Question,
+        now: Moment,
+    ) -> Result<Answer, Refusal> {
+        let Some(fellowship) = &self.fellowship else {
+            return Err(Refusal::NotFound(remote.resource()));
+        };
+        let number = self.pose(remote, question, now);
+        let mut answer = None;
+        fellowship.fellows().wait(&mut || {
+            answer = remote.answer(number);
+            answer.is_some()
+        });
+        remote.withdraw(number);
+        match answer {
+            Some(Answer::Denied(denial)) => Err(denial.refusal(remote.resource())),
+            Some(answer) => Ok(answer),
+            None => Err(self.out_of_reach(remote)),
+        }
+    }
+
+    /// Nobody who leads the queue is there.
+    pub(in crate::broker) fn out_of_reach(&self, remote: &Remote) -> Refusal {
+        let home = remote.record.placement.home;
+        let name = self.fellowship.as_ref().map(|fellowship| fellowship.fellows().name_of(home));
+        Refusal::OutOfReach { resource: remote.resource(), node: name.unwrap_or_default() }
+    }
+
     /// Asks the leaders of several queues, all before it waits for the first answer: that takes one
     /// round trip, however many they are. `None` for those who do not answer soon.
     pub(in crate::broker) fn ask_all(
@@ -29,14 +74,7 @@ impl Broker {
         let Some(fellowship) = &self.fellowship else { return answers };
         let mut asked = VecDeque::new();
         for (index, remote) in remotes.iter().enumerate() {
-            let mut number = 0;
-            let rest = self.with(now, |company| {
-                let (asked, rest) = remote.ask(question.clone(), company);
-                number = asked;
-                rest
-            });
-            self.see_to_remote(remote, rest, now);
-            asked.push_back((index, number));
+            asked.push_back((index, self.pose(remote, question.clone(), now)));
         }
         fellowship.fellows().wait_briefly(&mut || {
             while let Some((index, number)) = asked.front() {

@@ -75,8 +75,7 @@ impl Broker {
 
     /// Has another member of a queue's group lead it, wherever its leader is.
     fn hand_over(&self, remote: &Arc<Remote>, to: NodeNumber, now: Moment) {
-        let rest = self.with(now, |company| remote.hand_over(to, company));
-        self.see_to_remote(remote, rest, now);
+        self.act_on(remote, now, |company| remote.hand_over(to, company));
     }
 
     /// All mirrored queues, with the names of their virtual hosts.

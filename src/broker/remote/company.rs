@@ -14,7 +14,7 @@ use dashmap::DashMap;
 
 use super::{
     Remote,
-    parcel::{Answer, Parcel, Question},
+    parcel::Parcel,
     replica::{Copy, Replica},
     sender::{Ticket, tell},
     sight::{Company, Rest},
@@ -29,7 +29,7 @@ use crate::{
     },
     model::{
         Batch, ConsumerId, Decided, LogPosition, Meaningless, Moment, NodeNumber, Position,
-        QueueId, Refusal, Settlement,
+        QueueId, Settlement,
     },
 };
 
@@ -165,8 +165,7 @@ impl Broker {
         let Some(fellowship) = &self.fellowship else { return };
         fellowship.present().insert(node, incarnation);
         for remote in fellowship.all() {
-            let rest = self.with(now, |company| remote.node_up(node, incarnation, company));
-            self.see_to_remote(&remote, rest, now);
+            self.act_on(&remote, now, |company| remote.node_up(node, incarnation, company));
         }
         fellowship.has_changed();
     }
@@ -176,8 +175,7 @@ impl Broker {
         let Some(fellowship) = &self.fellowship else { return };
         fellowship.present().remove(&node);
         for remote in fellowship.all() {
-            let rest = self.with(now, |company| remote.node_down(node, company));
-            self.see_to_remote(&remote, rest, now);
+            self.act_on(&remote, now, |company| remote.node_down(node, company));
         }
         fellowship.has_changed();
     }
@@ -186,8 +184,7 @@ impl Broker {
     pub fn receive(&self, from: NodeNumber, parcel: Parcel, now: Moment) {
         let Parcel { queue, term, content } = parcel;
         let Some(remote) = self.remote_or_own(queue) else { return };
-        let rest = self.with(now, |company| remote.receive(from, term, content, company));
-        self.see_to_remote(&remote, rest, now);
+        self.act_on(&remote, now, |company| remote.receive(from, term, content, company));
     }
 
     /// This node leads a queue's group, and everything that was agreed on before is applied.
@@ -196,9 +193,9 @@ impl Broker {
             return;
         };
         let others: Vec<_> = fellowship.present().keys().copied().collect();
-        let rest =
-            self.with(now, |company| remote.begin_to_lead(term, others.into_iter(), company));
-        self.see_to_remote(&remote, rest, now);
+        self.act_on(&remote, now, |company| {
+            remote.begin_to_lead(term, others.into_iter(), company)
+        });
     }
 
     /// This node does not lead a queue's group, or no longer.
@@ -240,8 +237,7 @@ impl Broker {
     /// What this node proposed has been agreed on, and applied here.
     pub fn agreed_on(&self, group: QueueId, up_to: u64, now: Moment) {
         if let Some(remote) = self.remote(group) {
-            let rest = self.with(now, |company| remote.reached(up_to, company));
-            self.see_to_remote(&remote, rest, now);
+            self.act_on(&remote, now, |company| remote.reached(up_to, company));
         }
     }
 
@@ -340,46 +336,6 @@ impl Broker {
         Some(remote)
     }
 
-    /// Asks the queue's leader, and waits for the answer.
-    ///
-    /// # Errors
-    /// What the leader says; [`Refusal::OutOfReach`] when it does not say anything in time.
-    pub(in crate::broker) fn ask(
-        &self,
-        remote: &Arc<Remote>,
-        question: Question,
-        now: Moment,
-    ) -> Result<Answer, Refusal> {
-        let Some(fellowship) = &self.fellowship else {
-            return Err(Refusal::NotFound(remote.resource()));
-        };
-        let mut number = 0;
-        let rest = self.with(now, |company| {
-            let (asked, rest) = remote.ask(question, company);
-            number = asked;
-            rest
-        });
-        self.see_to_remote(remote, rest, now);
-        let mut answer = None;
-        fellowship.fellows.wait(&mut || {
-            answer = remote.answer(number);
-            answer.is_some()
-        });
-        remote.withdraw(number);
-        match answer {
-            Some(Answer::Denied(denial)) => Err(denial.refusal(remote.resource())),
-            Some(answer) => Ok(answer),
-            None => Err(self.out_of_reach(remote)),
-        }
-    }
-
-    /// Nobody who leads the queue is there.
-    pub(in crate::broker) fn out_of_reach(&self, remote: &Remote) -> Refusal {
-        let home = remote.record.placement.home;
-        let name = self.fellowship.as_ref().map(|fellowship| fellowship.fellows.name_of(home));
-        Refusal::OutOfReach { resource: remote.resource(), node: name.unwrap_or_default() }
-    }
-
     /// Applies a command without an answer to a queue that is led here or elsewhere.
     pub(in crate::broker) fn command_remote(
         &self,
@@ -387,7 +343,7 @@ impl Broker {
         command: Command,
         now: Moment,
     ) {
-        let rest = self.with(now, |company| match command {
+        self.act_on(remote, now, |company| match command {
             Command::Settle { positions, outcome } => remote.settle(positions, outcome, company),
             Command::Replenish { consumer, octets } => remote.replenish(consumer, octets, company),
             Command::Unsubscribe { consumer } => remote.detach(consumer, company),
@@ -395,7 +351,6 @@ impl Broker {
             Command::Tick => remote.wake(company),
             command => remote.command(command, company),
         });
-        self.see_to_remote(remote, rest, now);
     }
 
     /// A consumer of this node leaves a queue that is not simply here.
@@ -415,8 +370,7 @@ impl Broker {
         publications: Vec<(Arrival, Ticket)>,
         now: Moment,
     ) {
-        let rest = self.with(now, |company| remote.publish(publications.into_iter(), company));
-        self.see_to_remote(remote, rest, now);
+        self.act_on(remote, now, |company| remote.publish(publications.into_iter(), company));
     }
 
     /// The store has moved messages that a replica here keeps.
@@ -468,8 +422,19 @@ impl Broker {
         self.see_to_remote(&remote, rest, now);
     }
 
+    /// Does something to a queue, and what follows from it beyond the queue's own lock.
+    pub(super) fn act_on(
+        &self,
+        remote: &Remote,
+        now: Moment,
+        act: impl FnOnce(Company<'_>) -> Rest,
+    ) {
+        let rest = self.with(now, act);
+        self.see_to_remote(remote, rest, now);
+    }
+
     /// Does what a queue asked for beyond its own lock.
-    pub(super) fn see_to_remote(&self, remote: &Remote, rest: Rest, now: Moment) {
+    fn see_to_remote(&self, remote: &Remote, rest: Rest, now: Moment) {
         let Rest { decided, deaths, over, notify } = rest;
         if deaths {
             self.courier.carry(self, now);
@@ -522,12 +487,9 @@ impl Broker {
         letters.into_iter().for_each(|(queue, from)| self.letter_arrived(queue, from));
     }
 
-    pub(super) fn with<T>(&self, now: Moment, act: impl FnOnce(Company<'_>) -> T) -> T
-    where
-        T: Default,
-    {
+    pub(super) fn with(&self, now: Moment, act: impl FnOnce(Company<'_>) -> Rest) -> Rest {
         let (Some(fellowship), Some(store)) = (&self.fellowship, &self.journal) else {
-            return T::default();
+            return Rest::default();
         };
         act(Company {
             me: self.node(),

@@ -117,8 +117,7 @@ impl Broker {
         version: u64,
         now: Moment,
     ) {
-        let rest = self.with(now, |company| remote.configure(options, version, company));
-        self.see_to_remote(remote, rest, now);
+        self.act_on(remote, now, |company| remote.configure(options, version, company));
     }
 
     /// How much is in a queue elsewhere.
